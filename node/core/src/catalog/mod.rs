@@ -1,0 +1,8 @@
+//! Folders, registries, devices, brokers and their credentials.
+//!
+//! The replica owns the one [`Catalog`] and changes it by commands; shards and the login read clones of
+//! it (O(1)). Nothing here hashes or checks a password: PHC strings come and go as text.
+
+mod resource;
+
+pub use resource::{Credential, Password, Resource};

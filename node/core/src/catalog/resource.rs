@@ -1,0 +1,66 @@
+//! What the catalog holds: resources as they are created, and their credentials.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ResourceId;
+
+/// A password of a principal, hashed before it was proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Password {
+    /// Its ID: the API shows it, and a Claim names it.
+    pub id: ResourceId,
+    /// The PHC string (argon2id).
+    pub phc: Arc<str>,
+}
+
+/// The credential that a connection used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Credential {
+    /// The password of this ID.
+    Password(ResourceId),
+}
+
+/// A resource to create. IDs are unique over all kinds; names within their folder or registry and kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    /// A folder: just an ID.
+    Folder {
+        /// Its ID.
+        id: ResourceId,
+    },
+    /// A registry of a folder.
+    Registry {
+        /// Its ID, and the username of its own credentials.
+        id: ResourceId,
+        /// Its folder, which must exist.
+        folder: ResourceId,
+        /// Its name, unique among the folder's registries.
+        name: Arc<str>,
+        /// Its credentials.
+        passwords: Vec<Password>,
+    },
+    /// A device of a registry.
+    Device {
+        /// Its ID, and its username.
+        id: ResourceId,
+        /// Its registry, which must exist.
+        registry: ResourceId,
+        /// Its name, unique in the registry.
+        name: Arc<str>,
+        /// Its credentials.
+        passwords: Vec<Password>,
+    },
+    /// A broker of a folder.
+    Broker {
+        /// Its ID, and its username.
+        id: ResourceId,
+        /// Its folder, which must exist.
+        folder: ResourceId,
+        /// Its name, unique among the folder's brokers.
+        name: Arc<str>,
+        /// Its credentials.
+        passwords: Vec<Password>,
+    },
+}

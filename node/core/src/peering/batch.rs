@@ -1,0 +1,157 @@
+//! A batch of messages as bytes.
+//!
+//! One message is: kind of space (1), space ID (20), QoS and token flag (1), topic length (u16), payload length
+//! (u32), token (u64, if any), topic, payload; integers little-endian.
+
+use crate::{
+    codec::QoS,
+    ids::{ResourceId, ShardId, SpaceId},
+};
+
+/// Names one unanswered QoS 1 publish of a shard; opaque to everyone else, but for the shard in its top byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+impl Token {
+    /// Makes a token of the low 56 bits of `rest`.
+    pub fn new(shard: ShardId, rest: u64) -> Self {
+        Self((u64::from(shard.0) << 56) | (rest & ((1 << 56) - 1)))
+    }
+
+    /// The shard that waits for the answer.
+    pub fn shard(self) -> ShardId {
+        ShardId((self.0 >> 56) as u8)
+    }
+
+    /// The low 56 bits.
+    pub fn rest(self) -> u64 {
+        self.0 & ((1 << 56) - 1)
+    }
+}
+
+/// One message of a batch, borrowed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// The space.
+    pub space: SpaceId,
+    /// The canonical topic.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The publisher's QoS.
+    pub qos: QoS,
+    /// To be answered `taken`, if given.
+    pub token: Option<Token>,
+}
+
+/// Messages one after another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    messages: u32,
+}
+
+/// A batch that is not of the expected form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("message batch is malformed at byte {offset}")]
+pub struct BadBatch {
+    /// Where.
+    pub offset: usize,
+}
+
+const HEAD: usize = 1 + 20 + 1 + 2 + 4;
+
+impl Batch {
+    /// Appends a message.
+    pub fn push(&mut self, message: &Message<'_>) {
+        let (kind, id) = match &message.space {
+            SpaceId::Registry(id) => (0, id),
+            SpaceId::Broker(id) => (1, id),
+        };
+        let out = &mut self.bytes;
+        out.reserve(HEAD + 8 + message.topic.len() + message.payload.len());
+        out.push(kind);
+        out.extend_from_slice(id.as_str().as_bytes());
+        out.push(message.qos as u8 | if message.token.is_some() { 0x80 } else { 0 });
+        out.extend_from_slice(&(message.topic.len() as u16).to_le_bytes());
+        out.extend_from_slice(&(message.payload.len() as u32).to_le_bytes());
+        if let Some(token) = message.token {
+            out.extend_from_slice(&token.0.to_le_bytes());
+        }
+        out.extend_from_slice(message.topic.as_bytes());
+        out.extend_from_slice(message.payload);
+        self.messages += 1;
+    }
+
+    /// Wraps bytes that came from elsewhere; they are checked while they are read.
+    pub fn from_bytes(bytes: Vec<u8>, messages: u32) -> Self {
+        Self { bytes, messages }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many messages it holds.
+    pub fn len(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether it holds no message.
+    pub fn is_empty(&self) -> bool {
+        self.messages == 0
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages = 0;
+    }
+
+    /// The messages in order; ends after the first malformed one.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Message<'_>, BadBatch>> {
+        let mut offset = 0;
+        let mut broken = false;
+        std::iter::from_fn(move || {
+            if broken || offset == self.bytes.len() {
+                return None;
+            }
+            match read(&self.bytes[offset..]) {
+                Some((message, length)) => {
+                    offset += length;
+                    Some(Ok(message))
+                }
+                None => {
+                    broken = true;
+                    Some(Err(BadBatch { offset }))
+                }
+            }
+        })
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
+    let (head, mut rest) = bytes.split_at_checked(HEAD)?;
+    let id: ResourceId = std::str::from_utf8(&head[1..21]).ok()?.parse().ok()?;
+    let space = match head[0] {
+        0 => SpaceId::Registry(id),
+        1 => SpaceId::Broker(id),
+        _ => return None,
+    };
+    let qos = QoS::from_bits(head[21] & 0x7f)?;
+    let topic_length = usize::from(u16::from_le_bytes([head[22], head[23]]));
+    let payload_length = u32::from_le_bytes([head[24], head[25], head[26], head[27]]) as usize;
+    let mut length = HEAD + topic_length + payload_length;
+    let mut token = None;
+    if head[21] & 0x80 != 0 {
+        let (word, after) = rest.split_at_checked(8)?;
+        token = Some(Token(u64::from_le_bytes(word.try_into().ok()?)));
+        rest = after;
+        length += 8;
+    }
+    let (topic, rest) = rest.split_at_checked(topic_length)?;
+    let payload = rest.get(..payload_length)?;
+    let topic = std::str::from_utf8(topic).ok()?;
+    Some((Message { space, topic, payload, qos, token }, length))
+}

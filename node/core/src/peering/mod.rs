@@ -1,0 +1,11 @@
+//! Links between shards and between nodes: batches of messages, sequence, window, resume.
+//!
+//! A batch is bytes from the start: the publisher's shard writes each message once into the batch of each
+//! destination, and the receiving shard reads it borrowed. Between nodes, [`Link`] adds sequence numbers, a
+//! cumulative ack that says *received*, a bounded window and resume; `taken` answers go the other way.
+
+mod batch;
+mod link;
+
+pub use batch::{Batch, Message, Token};
+pub use link::{Frame, Link, LinkError};

@@ -1,0 +1,12 @@
+//! The one state that the cluster agrees on: commands, apply, snapshot.
+//!
+//! The node's raft room (or the simulation's abstract log) owns one [`Replica`] and feeds it entries in
+//! order. Apply is total and deterministic: no clock, no randomness, no hash order, bounded work a
+//! command; a refusal is an answer. What goes outward is a list of [`Effect`]s, the same on every node;
+//! the room `control` decides which of them this node acts on.
+
+mod command;
+mod effect;
+
+pub use command::{Claim, Command, Entry, Lane, Store, Will};
+pub use effect::{Applied, Delivery, Effect, Outcome, Refusal};
