@@ -8,8 +8,9 @@ use std::{
 };
 
 use mainstay_core::ids::ResourceId;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
+
+use crate::random;
 
 /// The second 0600 file of a `dev` folder, `secrets.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +40,8 @@ impl Secrets {
         Ok(Self {
             nodes,
             port_base,
-            api_token: format!("mainstay_{}", random_text(40)?),
-            folder_id: random_id()?,
+            api_token: format!("mainstay_{}", random::text(40)?),
+            folder_id: random::resource_id()?,
             registry: Account::make("demo")?,
             device: Account::make("device-1")?,
             broker: Account::make("demo-broker")?,
@@ -72,29 +73,11 @@ impl Account {
     fn make(name: &str) -> io::Result<Self> {
         // Letters of both cases and digits: three of the four classes that the service asks for.
         Ok(Self {
-            id: random_id()?,
+            id: random::resource_id()?,
             name: name.to_owned(),
-            password: format!("Dev1{}", random_text(20)?),
+            password: format!("Dev1{}", random::text(20)?),
         })
     }
-}
-
-/// A new resource ID.
-pub(crate) fn random_id() -> io::Result<ResourceId> {
-    let mut bytes = [0; 17];
-    fill(&mut bytes)?;
-    Ok(ResourceId::from_random(bytes))
-}
-
-fn random_text(length: usize) -> io::Result<String> {
-    const ALPHABET: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789xX";
-    let mut bytes = vec![0; length];
-    fill(&mut bytes)?;
-    Ok(bytes.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
-}
-
-fn fill(bytes: &mut [u8]) -> io::Result<()> {
-    SystemRandom::new().fill(bytes).map_err(|_| io::Error::other("the system has no randomness"))
 }
 
 /// Writes a file that only its owner reads: a new file beside it, synced, then renamed over it.
