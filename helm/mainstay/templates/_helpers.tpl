@@ -85,7 +85,7 @@ trusted_networks = {{ toJson .listener.trustedNetworks }}
 {{- $balanced := eq $service.type "LoadBalancer" -}}
 type: {{ $service.type }}
 {{- with include "mainstay.ipFamilies" $root }}
-{{ . }}
+{{ trim . }}
 {{- end }}
 selector:
   {{- include "mainstay.selectorLabels" $root | nindent 2 }}
