@@ -6,10 +6,12 @@ The broker's own `config check` runs when MAINSTAY_BIN names the binary.
 
 import copy
 import functools
+import http.server
 import json
 import os
 import pathlib
 import subprocess
+import threading
 import tomllib
 
 import helm_python as helm
@@ -287,6 +289,58 @@ BAD = [
 def test_bad_values_are_refused_and_named(values, named):
     with pytest.raises(helm.HelmError, match=named):
         render(copy.deepcopy(values))
+
+
+class InstalledWithFiveNodes(http.server.BaseHTTPRequestHandler):
+    """As much of a Kubernetes API as `lookup` asks: one ConfigMap, that of a release of five nodes."""
+
+    CONFIG = "/api/v1/namespaces/iot/configmaps/mainstay"
+    KIND = {"name": "configmaps", "singularName": "", "namespaced": True, "kind": "ConfigMap", "verbs": ["get"]}
+    ANSWERS = {
+        "/version": {"major": "1", "minor": "30", "gitVersion": "v1.30.0"},
+        "/api": {"kind": "APIVersions", "versions": ["v1"]},
+        "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
+        "/api/v1": {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [KIND]},
+        CONFIG: {"kind": "ConfigMap", "apiVersion": "v1", "data": {"mainstay.toml": "bootstrap_expect = 5"}},
+    }
+    asked: list[str] = []
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        self.asked.append(path)
+        answer = self.ANSWERS.get(path)
+        body = json.dumps(answer or {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}).encode()
+        self.send_response(200 if answer else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def five_nodes():
+    """Helm's connection to that API."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), InstalledWithFiveNodes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+        content = {"apiVersion": "v1", "kind": "Config", "clusters": [there], "contexts": [context]}
+        content |= {"users": [{"name": "u", "user": {}}], "current-context": "c"}
+        with helm.Config(kubeconfig_content=json.dumps(content), namespace="iot", storage_driver="memory") as config:
+            yield config
+        server.shutdown()
+
+
+@pytest.mark.parametrize("replicas", [3, 5])
+def test_the_number_of_nodes_is_fixed_at_the_first_install(five_nodes, replicas):
+    # The API knows too little for an install to go on: with five it ends only after the templates.
+    with pytest.raises(helm.HelmError) as error:
+        five_nodes.install(CHART, "mainstay", {"replicaCount": replicas}, namespace="iot", dry_run="server")
+    assert InstalledWithFiveNodes.CONFIG in InstalledWithFiveNodes.asked
+    assert ("replicaCount is fixed at the first install (5)" in str(error.value)) == (replicas != 5)
 
 
 def test_schema_and_values_know_the_same_words():
