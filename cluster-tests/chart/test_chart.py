@@ -262,6 +262,15 @@ def test_the_default_is_tls_alone():
         assert not {p["port"] for p in service["spec"]["ports"]} & {1883, 9464}
 
 
+def test_the_network_policy_keeps_the_admin_door_for_scrapers():
+    policy = one(parse(rendered("monitoring")), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    sources = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
+    assert sources.keys() == {"mqtts", "peer", "admin"} and sources["peer"] and sources["admin"]
+    alone = one(parse(render({"networkPolicy": {"enabled": True}})), "NetworkPolicy")["spec"]
+    assert [[p["port"] for p in rule["ports"]] for rule in alone["ingress"]] == [["mqtts"], ["peer"]]
+
+
 TRUST = "trustedNetworks must name"
 BAD = [
     ({"replicas": 3}, "replicas"),
