@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn filter(text: &str) -> TopicFilter {
-        text.parse().unwrap()
+        TopicFilter::new(text).unwrap()
     }
 
     fn incarnation(index: u64) -> Incarnation {

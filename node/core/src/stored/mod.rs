@@ -7,4 +7,4 @@ mod stored;
 mod values;
 
 pub use stored::Stored;
-pub use values::{Value, Values, View};
+pub use values::{Step, Value, Values, View};
