@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use mainstay_core::{
     ids::ShardId,
-    control::Renewal,
     message::Request,
     replica::{Command, Outcome, Replica},
 };
@@ -12,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     peer::PeerEvent,
-    raft::{AppliedRun, Leadership, PrepareInstall},
+    raft::{AppliedRun, IncomingRenewal, Leadership, PrepareInstall},
 };
 
 /// Commands and reads of the API waiting for the driver; more wait at their callers.
@@ -26,7 +25,7 @@ pub struct Inbox {
     /// The state machine wants to install a snapshot.
     pub installs: mpsc::Receiver<PrepareInstall>,
     /// Other nodes' requests for a lease, while this one leads.
-    pub renewals: mpsc::Receiver<(Renewal, oneshot::Sender<bool>)>,
+    pub renewals: mpsc::Receiver<IncomingRenewal>,
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
     /// The shards' requests.

@@ -34,8 +34,6 @@ pub struct Service {
     pub control: control::Handle,
     /// Leader and members.
     pub raft: raft::Handle,
-    /// Hashes passwords.
-    pub passwords: auth::Pool,
 }
 
 /// Binds the socket of a data folder, mode 0600, and returns a future that serves it.
@@ -71,21 +69,21 @@ impl Local for Service {
             .members
             .iter()
             .map(|member| {
-                let node = state.node(member.id);
+                let node = state.node(member.node);
                 let incarnation = node.as_ref().and_then(|node| node.incarnation);
                 let applied = if *member.name == *self.name {
                     state.applied()
                 } else {
                     node.as_ref().map_or(Index(0), |node| self.control.reported(node.slot))
                 };
-                let role = match member.voter {
-                    _ if status.leader == Some(member.id) => "leader",
-                    true => "voter",
-                    false => "learner",
+                let role = match member.role {
+                    _ if status.leader == Some(member.node) => "leader",
+                    raft::Role::Voter => "voter",
+                    raft::Role::Learner => "learner",
                 };
                 Member {
                     name: member.name.clone(),
-                    id: member.id.0,
+                    id: member.node.0,
                     role: role.into(),
                     state: if incarnation.is_some() { "up" } else { "down" }.into(),
                     incarnation: incarnation.map_or(0, |incarnation| incarnation.0.index().0),
@@ -96,7 +94,7 @@ impl Local for Service {
         members.sort_by(|a, b| a.name.cmp(&b.name));
         let leader = members.iter().find(|member| member.role == "leader");
         Ok(Response::new(StatusResponse {
-            cluster_id: status.cluster_id.clone(),
+            cluster_id: self.raft.cluster_id().unwrap_or_default(),
             leader: leader.map(|member| member.name.clone()).unwrap_or_default(),
             node: self.name.to_string(),
             ready: self.control.is_ready(),
@@ -118,13 +116,13 @@ impl Service {
         let state = self.control.linearizable_state().await.map_err(unavailable)?;
         let catalog = state.catalog();
         let given = id_of("folder", "", seed.folder.as_deref())?;
-        let folder = match given.or_else(|| catalog.folders().next()) {
+        let folder = match given.or_else(|| first_folder(catalog)) {
             Some(folder) => folder,
             None => new_id()?,
         };
         self.create("folder", "", Resource::Folder { id: folder }, seeded).await?;
         for registry in &seed.registry {
-            let known = catalog.registry_by_name(&folder, &registry.name);
+            let known = catalog.registry_named(folder, &registry.name);
             let id = choose("registry", &registry.name, registry.id.as_deref(), known)?;
             let make = |passwords| Resource::Registry {
                 id,
@@ -136,7 +134,7 @@ impl Service {
             let plan = Plan { kind: "registry", name: &registry.name, id, password };
             self.create_account(catalog, plan, make, seeded).await?;
             for Account { id: given, name, password } in &registry.device {
-                let known = catalog.device_by_name(&id, name);
+                let known = catalog.device_named(id, name);
                 let device = choose("device", name, given.as_deref(), known)?;
                 let make = |passwords| Resource::Device {
                     id: device,
@@ -150,7 +148,7 @@ impl Service {
             }
         }
         for Account { id: given, name, password } in &seed.broker {
-            let known = catalog.broker_by_name(&folder, name);
+            let known = catalog.broker_named(folder, name);
             let id = choose("broker", name, given.as_deref(), known)?;
             let make = |passwords| Resource::Broker { id, folder, name: name.as_str().into(), passwords };
             let plan = Plan { kind: "broker", name, id, password: password.as_deref() };
@@ -169,12 +167,7 @@ impl Service {
         let mut passwords = Vec::new();
         // What is there already keeps its credentials; hashing for it would only cost time.
         if let (Some(password), None) = (plan.password, catalog.login(&plan.id)) {
-            let phc = self
-                .passwords
-                .hash(password.as_bytes())
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
-            passwords.push(Password { id: new_id()?, phc });
+            passwords.push(Password { id: new_id()?, phc: hash(password).await? });
         }
         self.create(plan.kind, plan.name, make(passwords), seeded).await
     }
@@ -206,6 +199,24 @@ impl Service {
         };
         seeded.push(Seeded { kind: kind.into(), name: name.into(), id, created });
         Ok(())
+    }
+}
+
+fn first_folder(catalog: &Catalog) -> Option<ResourceId> {
+    catalog.iter().find_map(|resource| match resource {
+        Resource::Folder { id } => Some(*id),
+        _ => None,
+    })
+}
+
+/// Hashed before anything is proposed or logged.
+async fn hash(password: &str) -> Result<Arc<str>, Status> {
+    let password = password.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || auth::hash_password(password.as_bytes()));
+    match hashed.await {
+        Ok(Ok(phc)) => Ok(phc.into()),
+        Ok(Err(error)) => Err(Status::internal(error.to_string())),
+        Err(error) => Err(Status::internal(error.to_string())),
     }
 }
 
