@@ -77,13 +77,21 @@ impl Catalog {
             let same = present.kind() == resource.kind()
                 && present.parent() == resource.parent()
                 && present.name() == resource.name();
-            return if same { Ok(Creation::Unchanged) } else { Err(CreateError::IdTaken { id }) };
+            return if same {
+                Ok(Creation::Unchanged)
+            } else {
+                Err(CreateError::IdTaken { id })
+            };
         }
         if let (Some((kind, parent)), Some(name)) = (resource.parent(), resource.name()) {
             if self.resources.get(&parent).map(Resource::kind) != Some(kind) {
                 return Err(CreateError::NoParent { id, parent });
             }
-            let named = Named { kind: resource.kind(), parent, name: Arc::clone(name) };
+            let named = Named {
+                kind: resource.kind(),
+                parent,
+                name: Arc::clone(name),
+            };
             if let Some(by) = self.names.get(&named) {
                 return Err(CreateError::NameTaken { id, by: *by });
             }
@@ -98,15 +106,18 @@ impl Catalog {
         let resource = self.resources.get(username)?;
         let principal = match resource {
             Resource::Folder { .. } => return None,
-            Resource::Registry { id, .. } => {
-                Principal { space: SpaceId::Registry(*id), actor: Actor::Registry }
-            }
-            Resource::Device { id, registry, .. } => {
-                Principal { space: SpaceId::Registry(*registry), actor: Actor::Device(*id) }
-            }
-            Resource::Broker { id, .. } => {
-                Principal { space: SpaceId::Broker(*id), actor: Actor::Broker }
-            }
+            Resource::Registry { id, .. } => Principal {
+                space: SpaceId::Registry(*id),
+                actor: Actor::Registry,
+            },
+            Resource::Device { id, registry, .. } => Principal {
+                space: SpaceId::Registry(*registry),
+                actor: Actor::Device(*id),
+            },
+            Resource::Broker { id, .. } => Principal {
+                space: SpaceId::Broker(*id),
+                actor: Actor::Broker,
+            },
         };
         Some((principal, resource.passwords()))
     }
@@ -160,9 +171,17 @@ impl Catalog {
 
     /// All resources, each after its parent: created again in this order they make the same catalog.
     pub fn iter(&self) -> impl Iterator<Item = &Resource> {
-        [&[Kind::Folder][..], &[Kind::Registry, Kind::Broker], &[Kind::Device]]
-            .into_iter()
-            .flat_map(|kinds| self.resources.values().filter(|r| kinds.contains(&r.kind())))
+        [
+            &[Kind::Folder][..],
+            &[Kind::Registry, Kind::Broker],
+            &[Kind::Device],
+        ]
+        .into_iter()
+        .flat_map(|kinds| {
+            self.resources
+                .values()
+                .filter(|r| kinds.contains(&r.kind()))
+        })
     }
 
     /// How many resources there are.
@@ -176,7 +195,13 @@ impl Catalog {
     }
 
     fn named(&self, kind: Kind, parent: ResourceId, name: &str) -> Option<ResourceId> {
-        self.names.get(&Named { kind, parent, name: name.into() }).copied()
+        self.names
+            .get(&Named {
+                kind,
+                parent,
+                name: name.into(),
+            })
+            .copied()
     }
 }
 
@@ -189,7 +214,10 @@ mod tests {
     }
 
     fn passwords(name: &str) -> Vec<Password> {
-        vec![Password { id: id(name), phc: "$argon2id$".into() }]
+        vec![Password {
+            id: id(name),
+            phc: "$argon2id$".into(),
+        }]
     }
 
     fn registry(name: &str) -> Resource {
@@ -260,10 +288,19 @@ mod tests {
         let mut catalog = filled();
         assert_eq!(
             catalog.create(device("other", "rega", "pump")),
-            Err(CreateError::NameTaken { id: id("other"), by: id("aadev") })
+            Err(CreateError::NameTaken {
+                id: id("other"),
+                by: id("aadev")
+            })
         );
-        assert_eq!(catalog.create(device("other", "regb", "pump")), Ok(Creation::Created));
-        assert_eq!(catalog.create(broker("bro2", "regb")), Ok(Creation::Created));
+        assert_eq!(
+            catalog.create(device("other", "regb", "pump")),
+            Ok(Creation::Created)
+        );
+        assert_eq!(
+            catalog.create(broker("bro2", "regb")),
+            Ok(Creation::Created)
+        );
     }
 
     #[test]
@@ -272,7 +309,10 @@ mod tests {
         for parent in ["nothing", "folder", "broker", "aadev"] {
             assert_eq!(
                 catalog.create(device("other", parent, "fan")),
-                Err(CreateError::NoParent { id: id("other"), parent: id(parent) })
+                Err(CreateError::NoParent {
+                    id: id("other"),
+                    parent: id(parent)
+                })
             );
         }
         assert_eq!(catalog.device_named(id("folder"), "fan"), None);
@@ -283,13 +323,28 @@ mod tests {
         let catalog = filled();
         let principal = |name| catalog.login(&id(name)).map(|(principal, _)| principal);
         let space = SpaceId::Registry(id("rega"));
-        assert_eq!(principal("rega"), Some(Principal { space, actor: Actor::Registry }));
+        assert_eq!(
+            principal("rega"),
+            Some(Principal {
+                space,
+                actor: Actor::Registry
+            })
+        );
         assert_eq!(
             principal("aadev"),
-            Some(Principal { space, actor: Actor::Device(id("aadev")) })
+            Some(Principal {
+                space,
+                actor: Actor::Device(id("aadev"))
+            })
         );
         let space = SpaceId::Broker(id("broker"));
-        assert_eq!(principal("broker"), Some(Principal { space, actor: Actor::Broker }));
+        assert_eq!(
+            principal("broker"),
+            Some(Principal {
+                space,
+                actor: Actor::Broker
+            })
+        );
         assert_eq!(principal("folder"), None);
         assert_eq!(principal("nothing"), None);
     }
@@ -298,25 +353,55 @@ mod tests {
     fn a_credential_counts_for_its_own_principal_in_its_own_space_only() {
         let catalog = filled();
         let space = SpaceId::Registry(id("rega"));
-        let device = Principal { space, actor: Actor::Device(id("aadev")) };
+        let device = Principal {
+            space,
+            actor: Actor::Device(id("aadev")),
+        };
         let of = |principal: &Principal, password: &str| {
             catalog.has_credential(principal, Credential::Password(id(password)))
         };
         assert!(of(&device, "pwdev"));
         assert!(!of(&device, "pwreg"));
-        assert!(of(&Principal { space, actor: Actor::Registry }, "pwreg"));
-        assert!(!of(&Principal { space, actor: Actor::Broker }, "pwreg"));
+        assert!(of(
+            &Principal {
+                space,
+                actor: Actor::Registry
+            },
+            "pwreg"
+        ));
+        assert!(!of(
+            &Principal {
+                space,
+                actor: Actor::Broker
+            },
+            "pwreg"
+        ));
         let elsewhere = SpaceId::Registry(id("regb"));
-        assert!(!of(&Principal { space: elsewhere, ..device }, "pwdev"));
-        let gone = Principal { space, actor: Actor::Device(id("nothing")) };
+        assert!(!of(
+            &Principal {
+                space: elsewhere,
+                ..device
+            },
+            "pwdev"
+        ));
+        let gone = Principal {
+            space,
+            actor: Actor::Device(id("nothing")),
+        };
         assert!(!of(&gone, "pwdev"));
     }
 
     #[test]
     fn names_and_devices_are_found() {
         let catalog = filled();
-        assert_eq!(catalog.registry_named(id("folder"), "rega"), Some(id("rega")));
-        assert_eq!(catalog.broker_named(id("folder"), "rega"), Some(id("broker")));
+        assert_eq!(
+            catalog.registry_named(id("folder"), "rega"),
+            Some(id("rega"))
+        );
+        assert_eq!(
+            catalog.broker_named(id("folder"), "rega"),
+            Some(id("broker"))
+        );
         assert_eq!(catalog.device_named(id("rega"), "pump"), Some(id("aadev")));
         assert_eq!(catalog.device_named(id("regb"), "pump"), None);
         assert!(catalog.device_in(&id("rega"), &id("aadev")));

@@ -39,7 +39,8 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Gives a session to a new owner. The owner before.
     pub(super) fn insert(&mut self, key: SessionKey, session: Session) -> Option<Session> {
-        self.owned.insert((session.incarnation, session.epoch), key.clone());
+        self.owned
+            .insert((session.incarnation, session.epoch), key.clone());
         let before = self.by_key.insert(key, session);
         if let Some(before) = &before {
             self.owned.remove(&(before.incarnation, before.epoch));
