@@ -20,6 +20,10 @@ mod apply_test;
 #[cfg(test)]
 mod encode_test;
 #[cfg(test)]
+mod property_test;
+#[cfg(test)]
+mod sessions_test;
+#[cfg(test)]
 mod testing;
 
 pub use command::{Claim, Command, Entry, Lane, Store, Will};

@@ -6,8 +6,8 @@ use crate::{
     catalog::{Credential, Password, Resource},
     codec::QoS,
     ids::{
-        Actor, ClientId, ConnId, Epoch, Incarnation, Index, NodeId, Position, Principal,
-        ResourceId, SessionKey, ShardId, SpaceId,
+        Actor, ClientId, ConnId, Epoch, Incarnation, Index, NodeId, NodeSet, NodeSlot, Position,
+        Principal, ResourceId, SessionKey, ShardId, SpaceId,
     },
     replica::{Claim, Command, Delivery, Effect, Entry, Lane, Outcome, Replica, Store, Will},
     topic::{TopicFilter, TopicName},
@@ -203,4 +203,52 @@ pub(super) fn deliver(topic: &str, payload: &'static [u8]) -> Effect {
         }
         .into(),
     )
+}
+
+pub(super) fn batch(
+    incarnation: Incarnation,
+    lane: Lane,
+    first: u64,
+    commands: Vec<Command>,
+) -> Entry {
+    Entry::Batch {
+        incarnation,
+        lane,
+        first,
+        commands,
+    }
+}
+
+pub(super) fn end(node: u64, incarnation: Incarnation) -> Command {
+    Command::EndNode {
+        node: NodeId(node),
+        incarnation,
+    }
+}
+
+pub(super) fn down(node: u64, slot: u8, incarnation: Incarnation) -> Effect {
+    Effect::NodeDown {
+        node: NodeId(node),
+        slot: NodeSlot(slot),
+        incarnation,
+    }
+}
+
+pub(super) fn interest(filter: &str, slots: &[u8]) -> Effect {
+    let nodes = slots
+        .iter()
+        .fold(NodeSet::default(), |set, slot| set.with(NodeSlot(*slot)));
+    Effect::Interest {
+        space: space(),
+        filter: TopicFilter::new(filter).unwrap(),
+        nodes,
+    }
+}
+
+pub(super) fn sequences(effects: &[Effect]) -> Vec<u64> {
+    let answer = |effect: &Effect| match effect {
+        Effect::Answer { sequence, .. } => Some(*sequence),
+        _ => None,
+    };
+    effects.iter().filter_map(answer).collect()
 }
