@@ -8,6 +8,8 @@
     reason = "a file has the name of its one main type"
 )]
 mod catalog;
+#[cfg(test)]
+mod catalog_test;
 mod resource;
 
 pub use catalog::{Catalog, CreateError, Creation};

@@ -22,6 +22,8 @@ mod encode_test;
 #[cfg(test)]
 mod property_test;
 #[cfg(test)]
+mod random_log;
+#[cfg(test)]
 mod sessions_test;
 #[cfg(test)]
 mod testing;

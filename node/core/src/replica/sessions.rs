@@ -95,3 +95,16 @@ impl Sessions {
         (*owner == incarnation).then_some(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        // a leaf of the map is at least half full; 48 bytes are the shared client ID of 20 characters
+        let entries =
+            size_of::<(SessionKey, Session)>() + size_of::<((Incarnation, Epoch), SessionKey)>();
+        assert!(2 * entries + 48 < 700, "{entries} bytes in two maps");
+    }
+}
