@@ -5,7 +5,12 @@
 mod args;
 mod output;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -67,14 +72,29 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars().collect()
 }
 
-fn make_certificates(out: &std::path::Path, names: &[String]) -> Result<(), dev::CertificateError> {
-    let file_error = |source| dev::CertificateError::File { path: out.to_owned(), source };
-    std::fs::create_dir_all(out).map_err(file_error)?;
-    let authority = dev::Authority::open_or_make(out)?;
-    for name in names {
-        authority.issue(&[name.clone(), "localhost".to_owned()], &[])?.write(out, name)?;
+/// Writes `server/` and `peer/` with a CA, a certificate and a key each; what is there already is kept.
+fn make_certificates(out: &Path, names: &[String]) -> Result<(), dev::CertificateError> {
+    for (part, certificate_names) in [
+        ("server", vec!["localhost".to_owned()]),
+        ("peer", [names, &["localhost".to_owned()]].concat()),
+    ] {
+        let folder = out.join(part);
+        let file_error =
+            |source| dev::CertificateError::File { path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(file_error)?;
+        let authority = dev::Authority::open_or_make(&folder)?;
+        if folder.join("tls.crt").exists() && folder.join("tls.key").exists() {
+            println!("kept {}", folder.display());
+            continue;
+        }
+        let mut all = certificate_names;
+        if part == "server" {
+            all.extend_from_slice(names);
+        }
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        authority.issue(&all, &loopback)?.write(&folder, "tls")?;
+        println!("wrote ca.crt, tls.crt and tls.key to {}", folder.display());
     }
-    println!("wrote ca.crt and {} certificates to {}", names.len(), out.display());
     Ok(())
 }
 

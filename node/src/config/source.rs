@@ -9,6 +9,18 @@ use crate::config::{
     keys::{KEYS, Kind, variable},
 };
 
+/// A variable that begins so is meant for the configuration; others of ours (`MAINSTAY_BIN` of the tests,
+/// `MAINSTAY_N0_MQTTS` of HAProxy) are not.
+const SECTIONS: [&str; 7] = [
+    "MAINSTAY_NODE_",
+    "MAINSTAY_LISTENERS_",
+    "MAINSTAY_ADMIN_",
+    "MAINSTAY_CLUSTER_",
+    "MAINSTAY_TIMING_",
+    "MAINSTAY_LIMITS_",
+    "MAINSTAY_LOG_",
+];
+
 /// Reads the file, applies the environment and the flags (`key=value`), and checks the whole.
 ///
 /// # Errors
@@ -42,7 +54,7 @@ pub fn parse(
     let mut table: Table = toml::from_str(text).map_err(parse_error)?;
     let mut overridden = false;
     for (name, value) in environment {
-        if name.starts_with("MAINSTAY_") {
+        if SECTIONS.iter().any(|section| name.starts_with(section)) {
             let (path, kind) = KEYS
                 .iter()
                 .find(|(path, _)| variable(path) == *name)
