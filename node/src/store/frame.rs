@@ -75,7 +75,8 @@ impl FrameBuffer {
         self.bytes.len().next_multiple_of(ALIGN)
     }
 
-    /// Seals the frame; returns its bytes with the zeros after it, to be written at once.
+    /// Seals the frame; returns its bytes with the zeros after it, to be written at once. After
+    /// this the buffer is only good for `clear`.
     pub(super) fn seal(&mut self, sequence: Sequence, salt: Salt) -> &[u8] {
         let end = self.length();
         self.bytes.resize(end + HEADER, 0);

@@ -29,3 +29,8 @@ pub use log::{Log, Options, Reader};
 pub use snapshot::{Snapshot, SnapshotReader, SnapshotWriter, Snapshots};
 pub use units::{ByteCount, Index};
 pub use view::Plan;
+
+#[cfg(test)]
+mod fake_disk;
+#[cfg(test)]
+mod power_cut_test;
