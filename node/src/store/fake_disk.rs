@@ -26,11 +26,25 @@ pub(super) enum Tear {
 /// One thing that happened, in the order in which it did.
 #[derive(Debug, Clone)]
 pub(super) enum Event {
-    Create { name: String, file: usize },
-    Write { file: usize, offset: u64, bytes: Arc<[u8]> },
-    SyncFile { file: usize },
-    Rename { from: String, to: String },
-    Remove { name: String },
+    Create {
+        name: String,
+        file: usize,
+    },
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
+    SyncFile {
+        file: usize,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Remove {
+        name: String,
+    },
     SyncFolder,
     /// Something that the test wants to find in the order of events.
     Mark(Mark),

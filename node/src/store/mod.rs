@@ -22,7 +22,6 @@ mod view;
 mod window;
 mod writer;
 
-
 pub use disk::{DiskFolder, File, Folder};
 pub use error::Error;
 pub use log::{Log, Options, Reader};
@@ -31,6 +30,12 @@ pub use units::{ByteCount, Index};
 pub use view::Plan;
 
 #[cfg(test)]
+mod damage_test;
+#[cfg(test)]
 mod fake_disk;
 #[cfg(test)]
+mod log_test;
+#[cfg(test)]
 mod power_cut_test;
+#[cfg(test)]
+mod snapshot_test;

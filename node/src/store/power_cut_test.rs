@@ -155,7 +155,11 @@ impl Workload {
     }
 
     fn entries(&mut self) -> Vec<(Index, Bytes)> {
-        let most = if self.dice.below(20) == 0 { 30_000 } else { 1_500 };
+        let most = if self.dice.below(20) == 0 {
+            30_000
+        } else {
+            1_500
+        };
         (0..self.dice.below(4) as u64 + 1)
             .map(|n| (Index(self.model.next + n), self.bytes(most)))
             .collect()
@@ -179,7 +183,11 @@ impl Workload {
             }
             7 => {
                 let held = self.model.entries.len() as u64;
-                let ahead = if self.dice.below(12) == 0 { held + 5 } else { held / 2 };
+                let ahead = if self.dice.below(12) == 0 {
+                    held + 5
+                } else {
+                    held / 2
+                };
                 let upto = Index((self.model.next - held + ahead).saturating_sub(1));
                 if self.model.purged.as_ref().is_none_or(|(p, _)| *p < upto.0) {
                     let id = self.bytes(20);

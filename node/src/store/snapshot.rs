@@ -123,9 +123,7 @@ impl Snapshots {
 }
 
 fn names(folder: &dyn Folder) -> Result<Vec<String>, Error> {
-    folder
-        .names()
-        .map_err(Error::io("list", &folder.path("")))
+    folder.names().map_err(Error::io("list", &folder.path("")))
 }
 
 fn file_name(index: Index) -> String {

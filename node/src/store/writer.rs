@@ -384,13 +384,7 @@ pub(super) fn first_segment(
         salt: new_salt(),
         base: Sequence::FIRST,
     };
-    start_segment(
-        folder,
-        spare,
-        header,
-        &Extent::default(),
-        &Kept::default(),
-    )
+    start_segment(folder, spare, header, &Extent::default(), &Kept::default())
 }
 
 /// Returns a number that nobody outside can know: `RandomState` is seeded by the operating system.
