@@ -13,6 +13,6 @@ mod log_store_test;
 
 pub use log_store::{LogReader, LogStore};
 pub use types::{
-    Entry, LogId, Membership, NodeId, Payload, Peer, Raft, SnapshotMeta, StoredMembership,
-    TypeConfig, Vote,
+    CommittedLeaderId, Entry, LogId, Membership, NodeId, Payload, Peer, Raft, SnapshotMeta,
+    StoredMembership, TypeConfig, Vote,
 };

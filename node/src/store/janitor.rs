@@ -50,7 +50,10 @@ impl DiskUse {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; 2^53 bytes are 8 PiB")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float; 2^53 bytes are 8 PiB"
+)]
 fn show(bytes: u64) {
     metrics::gauge!(WAL_BYTES).set(bytes as f64);
 }

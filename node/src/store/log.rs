@@ -45,7 +45,7 @@ pub struct Options {
     /// was away for a moment needs. At least the last entry is kept.
     pub tail: ByteCount,
     #[cfg(test)]
-    pub(super) plant_unsynced_committed: bool,
+    pub(crate) plant_unsynced_committed: bool,
 }
 
 impl Default for Options {
@@ -238,7 +238,9 @@ impl Log {
     async fn hold(&self, kib: u32) -> Result<OwnedSemaphorePermit, Error> {
         self.reader.shared.check()?;
         let room = Arc::clone(&self.room);
-        room.acquire_many_owned(kib).await.map_err(|_| Error::Closed)
+        room.acquire_many_owned(kib)
+            .await
+            .map_err(|_| Error::Closed)
     }
 
     /// Waits for a place in the queue. From here to the sending nothing waits, so that a call which

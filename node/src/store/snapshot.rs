@@ -11,7 +11,7 @@ use super::error::Error;
 use super::units::{ByteCount, Index};
 
 /// Bytes of state under one checksum; also the most that a reader holds.
-pub const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 20;
 
 /// Largest meta. It holds a log ID and a membership, which is a few KiB at most.
 const MAX_META: usize = 1 << 20;
@@ -123,9 +123,7 @@ impl Snapshots {
 }
 
 fn names(folder: &dyn Folder) -> Result<Vec<String>, Error> {
-    folder
-        .names()
-        .map_err(Error::io("list", &folder.path("")))
+    folder.names().map_err(Error::io("list", &folder.path("")))
 }
 
 fn file_name(index: Index) -> String {

@@ -207,8 +207,8 @@ impl Writer {
 
     /// Writes and syncs the frame in the buffer; returns where it starts.
     fn put(&mut self, lone_committed: bool) -> Result<u64, Error> {
-        let needed = (self.frame.length() + HEADER) as u64;
-        if self.offset + needed > self.size {
+        let length = self.frame.length() as u64;
+        if self.offset + length + HEADER as u64 > self.size {
             self.roll()?;
         }
         let start = self.offset;
@@ -226,7 +226,7 @@ impl Writer {
             metrics::histogram!(WAL_FSYNC_DURATION).record(began.elapsed());
         }
         self.sequence = self.sequence.next();
-        self.offset += self.frame.length() as u64;
+        self.offset += length;
         if self.offset + HEADER as u64 > self.size {
             // A frame larger than a whole segment made its file grow.
             let grown = self.offset + HEADER as u64;
@@ -349,6 +349,7 @@ pub(super) fn start_segment(
         head.push(&Record::Committed(id))?;
     }
     let mut bytes = header.encode().to_vec();
+    let offset = (segment::HEADER + head.length()) as u64;
     bytes.extend_from_slice(head.seal(header.base, header.salt));
     let spare_path = folder.path(&spare.name);
     spare
@@ -366,7 +367,6 @@ pub(super) fn start_segment(
         path: folder.path(&name),
         file: spare.file,
     };
-    let offset = (segment::HEADER + head.length()) as u64;
     Ok((Arc::new(segment), offset))
 }
 
@@ -384,13 +384,7 @@ pub(super) fn first_segment(
         salt: new_salt(),
         base: Sequence::FIRST,
     };
-    start_segment(
-        folder,
-        spare,
-        header,
-        &Extent::default(),
-        &Kept::default(),
-    )
+    start_segment(folder, spare, header, &Extent::default(), &Kept::default())
 }
 
 /// Returns a number that nobody outside can know: `RandomState` is seeded by the operating system.
