@@ -22,12 +22,14 @@ pub mod stored;
 pub mod access;
 pub mod replica;
 
+pub mod session;
+
 pub mod lease;
 pub mod peering;
-pub mod proposer;
+// pub mod proposer;
 pub mod router;
 
 pub mod message;
 
-pub mod control;
+// pub mod control;
 pub mod shard;

@@ -5,7 +5,5 @@
 //! cumulative ack that says *received*, a bounded window and resume; `taken` answers go the other way.
 
 mod batch;
-mod link;
 
 pub use batch::{Batch, Message, Token};
-pub use link::{Frame, Link, LinkError};
