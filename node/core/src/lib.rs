@@ -26,7 +26,7 @@ pub mod session;
 
 pub mod lease;
 pub mod peering;
-// pub mod proposer;
+pub mod proposer;
 pub mod router;
 
 pub mod message;
