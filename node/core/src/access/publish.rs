@@ -108,7 +108,7 @@ fn of_registry<'t>(
     let named = Named::read(topic)?;
     let stores = kind(named.rest, CONFIG, COMMANDS)?;
     let allowed = match named.space {
-        Head::Devices => catalog.device_in(registry, named.id.parse().ok()?),
+        Head::Devices => catalog.device_in(&registry, &named.id.parse().ok()?),
         Head::Registries => named.id == registry.as_str(),
     };
     allowed.then(|| Permit { topic: named.canonical(topic, scratch), stores })

@@ -34,6 +34,8 @@ pub(super) enum Hold {
     Link,
     /// A topic changes its path, and the earlier messages are not everywhere yet.
     Path,
+    /// The same, and the earlier messages are not stored yet.
+    Stored,
     /// As many SUBSCRIBEs as it may have wait for their barrier.
     Subscribe,
 }

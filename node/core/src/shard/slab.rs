@@ -54,6 +54,7 @@ impl<T> Slab<T> {
         place.value.take()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
