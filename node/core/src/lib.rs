@@ -19,7 +19,7 @@ pub mod catalog;
 pub mod interest;
 pub mod stored;
 
-pub mod access;
+// pub mod access;
 pub mod replica;
 
 pub mod lease;
@@ -30,4 +30,4 @@ pub mod router;
 pub mod message;
 
 pub mod control;
-pub mod shard;
+// pub mod shard;

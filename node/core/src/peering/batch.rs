@@ -103,6 +103,41 @@ impl Batch {
         self.messages == 0
     }
 
+    /// Appends all messages of another batch.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.messages += other.messages;
+    }
+
+    /// The same messages in batches of at most `max` bytes, or of one message. What follows a malformed
+    /// message stays in one piece with it.
+    pub fn split(&self, max: usize) -> Vec<Self> {
+        let mut pieces = vec![Self::default()];
+        let mut offset = 0;
+        while offset < self.bytes.len() {
+            let message = read(&self.bytes[offset..]);
+            let (length, messages) = match message {
+                Some((_, length)) => (length, 1),
+                None => {
+                    let counted: u32 = pieces.iter().map(Self::len).sum();
+                    (self.bytes.len() - offset, self.messages.saturating_sub(counted))
+                }
+            };
+            if let Some(last) = pieces.last()
+                && !last.bytes.is_empty()
+                && last.bytes.len() + length > max
+            {
+                pieces.push(Self::default());
+            }
+            if let Some(last) = pieces.last_mut() {
+                last.bytes.extend_from_slice(&self.bytes[offset..offset + length]);
+                last.messages += messages;
+            }
+            offset += length;
+        }
+        pieces
+    }
+
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
