@@ -1,1 +1,6 @@
-//! placeholder
+//! The node: everything of the broker that waits, reads or writes.
+//!
+//! Rooms import lower rooms only, in the order of the design; `main` starts `app`.
+
+pub mod raft;
+pub mod store;
