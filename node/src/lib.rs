@@ -2,5 +2,6 @@
 //!
 //! Rooms import lower rooms only, in the order of the design; `main` starts `app`.
 
+pub mod link;
 pub mod raft;
 pub mod store;
