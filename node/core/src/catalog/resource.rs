@@ -64,3 +64,64 @@ pub enum Resource {
         passwords: Vec<Password>,
     },
 }
+
+/// The kinds of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Folder,
+    Registry,
+    Device,
+    Broker,
+}
+
+impl Resource {
+    /// Its ID.
+    pub fn id(&self) -> ResourceId {
+        match self {
+            Self::Folder { id }
+            | Self::Registry { id, .. }
+            | Self::Device { id, .. }
+            | Self::Broker { id, .. } => *id,
+        }
+    }
+
+    /// Its name; a folder has none.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Folder { .. } => None,
+            Self::Registry { name, .. } | Self::Device { name, .. } | Self::Broker { name, .. } => {
+                Some(name)
+            }
+        }
+    }
+
+    /// Its passwords; a folder has none.
+    pub fn passwords(&self) -> &[Password] {
+        match self {
+            Self::Folder { .. } => &[],
+            Self::Registry { passwords, .. }
+            | Self::Device { passwords, .. }
+            | Self::Broker { passwords, .. } => passwords,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Folder { .. } => Kind::Folder,
+            Self::Registry { .. } => Kind::Registry,
+            Self::Device { .. } => Kind::Device,
+            Self::Broker { .. } => Kind::Broker,
+        }
+    }
+
+    /// The kind that its parent must be of, and its ID.
+    pub(super) fn parent(&self) -> Option<(Kind, ResourceId)> {
+        match self {
+            Self::Folder { .. } => None,
+            Self::Registry { folder, .. } | Self::Broker { folder, .. } => {
+                Some((Kind::Folder, *folder))
+            }
+            Self::Device { registry, .. } => Some((Kind::Registry, *registry)),
+        }
+    }
+}

@@ -5,8 +5,20 @@
 //! command; a refusal is an answer. What goes outward is a list of [`Effect`]s, the same on every node;
 //! the room `control` decides which of them this node acts on.
 
+mod apply;
 mod command;
 mod effect;
+mod encode;
+mod error;
+mod nodes;
+mod sessions;
+mod snapshot;
+mod state;
 
 pub use command::{Claim, Command, Entry, Lane, Store, Will};
 pub use effect::{Applied, Delivery, Effect, Outcome, Refusal};
+pub use error::Error;
+pub use nodes::NodeInfo;
+pub use sessions::Session;
+pub use snapshot::StateHash;
+pub use state::Replica;
