@@ -76,7 +76,9 @@ impl Driver {
         for slot in marked.drain(..) {
             let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { continue };
             if conn.state.blocked {
-                // Its output waits for the socket, but core may have closed it.
+                // Its output waits for the socket, but core may have closed it. Asking for the output lets core
+                // mark it again.
+                self.core.output(slot);
                 self.ended.push(slot);
             } else if !conn.state.dirty {
                 conn.state.dirty = true;
@@ -89,6 +91,7 @@ impl Driver {
 
 fn flush(core: &mut Shard, conn: &mut Conn, scratch: &mut Scratch, slot: u32) -> (Flush, usize) {
     let mut sent = 0;
+    core.output(slot);
     loop {
         let step = match &mut conn.tls {
             None => plain_step(core, &mut conn.stream, slot, &mut sent),

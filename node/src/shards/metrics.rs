@@ -19,6 +19,12 @@ const CONNECT_DURATION: &str = "mainstay_connect_duration_seconds";
 const RECEIVED_BYTES: &str = "mainstay_received_bytes_total";
 const SENT_BYTES: &str = "mainstay_sent_bytes_total";
 const DROPPED: &str = "mainstay_messages_dropped_total";
+const DENIED: &str = "mainstay_authorization_denied_total";
+const PACKETS_RECEIVED: &str = "mainstay_packets_received_total";
+const PACKETS_SENT: &str = "mainstay_packets_sent_total";
+const RECEIVED: &str = "mainstay_messages_received_total";
+const DELIVERED: &str = "mainstay_messages_delivered_total";
+const INFLIGHT: &str = "mainstay_inflight_messages";
 /// The only version that is spoken.
 const PROTOCOL: &str = "3.1.1";
 
@@ -31,14 +37,34 @@ pub fn describe() {
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "bytes read from clients");
     describe_counter!(SENT_BYTES, Unit::Bytes, "bytes written to clients");
     describe_counter!(DROPPED, Unit::Count, "messages or copies that were not delivered, by reason");
+    describe_counter!(DENIED, Unit::Count, "publishes and filters without the right to them");
+    describe_counter!(PACKETS_RECEIVED, Unit::Count, "packets read from clients, by type");
+    describe_counter!(PACKETS_SENT, Unit::Count, "packets written to clients, by type");
+    describe_counter!(RECEIVED, Unit::Count, "messages accepted from clients, by QoS");
+    describe_counter!(DELIVERED, Unit::Count, "messages handed to subscribers, by QoS");
+    describe_gauge!(INFLIGHT, Unit::Count, "messages without their acknowledgement");
     // Making the handles sets all combinations to zero.
     Meter::new();
 }
 
+/// The types of packets of section 2.2.1, by number.
+const TYPES: [&str; 14] = [
+    "connect", "connack", "publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "suback",
+    "unsubscribe", "unsuback", "pingreq", "pingresp", "disconnect",
+];
+
 /// A shard's handles, and what the round has counted.
 pub(super) struct Meter {
     doors: [DoorMeter; 2],
-    dropped: Vec<Counter>,
+    dropped: [Counter; Drop::ALL.len()],
+    denied: [Counter; 2],
+    packets_received: [Counter; TYPES.len()],
+    packets_sent: [Counter; TYPES.len()],
+    received: [Counter; 3],
+    delivered: [Counter; 3],
+    inflight: [Gauge; 2],
+    /// What this shard has added to the gauges, which all shards share.
+    last_inflight: [u64; 2],
 }
 
 struct DoorMeter {
@@ -55,8 +81,22 @@ struct DoorMeter {
 
 impl Meter {
     pub(super) fn new() -> Self {
-        let dropped = Drop::ALL.map(|reason| zero(counter!(DROPPED, "reason" => reason.label())));
-        Self { doors: Door::ALL.map(DoorMeter::new), dropped: dropped.into() }
+        let qos = |name: &'static str| {
+            ["0", "1", "2"].map(|qos| zero(counter!(name, "qos" => qos)))
+        };
+        let types = |name: &'static str| TYPES.map(|kind| zero(counter!(name, "type" => kind)));
+        Self {
+            doors: Door::ALL.map(DoorMeter::new),
+            dropped: Drop::ALL.map(|why| zero(counter!(DROPPED, "reason" => why.label()))),
+            denied: ["publish", "subscribe"]
+                .map(|action| zero(counter!(DENIED, "action" => action))),
+            packets_received: types(PACKETS_RECEIVED),
+            packets_sent: types(PACKETS_SENT),
+            received: qos(RECEIVED),
+            delivered: qos(DELIVERED),
+            inflight: ["in", "out"].map(|direction| gauge!(INFLIGHT, "direction" => direction)),
+            last_inflight: [0; 2],
+        }
     }
 
     pub(super) fn opened(&self, door: Door) {
@@ -85,12 +125,26 @@ impl Meter {
     }
 
     /// Publishes the round's counts.
-    pub(super) fn add(&mut self, _counters: &mut Counters) {
+    pub(super) fn add(&mut self, counters: &mut Counters) {
         for door in &mut self.doors {
             add(&door.received_bytes, &mut door.received);
             add(&door.sent_bytes, &mut door.sent);
         }
-        let _ = &self.dropped;
+        add_all(&self.dropped, &mut counters.dropped);
+        add(&self.denied[0], &mut counters.denied_publish);
+        add(&self.denied[1], &mut counters.denied_subscribe);
+        // The index is the type's number, which begins at 1.
+        add_all(&self.packets_received, &mut counters.packets_in[1..]);
+        add_all(&self.packets_sent, &mut counters.packets_out[1..]);
+        add_all(&self.received, &mut counters.received);
+        add_all(&self.delivered, &mut counters.delivered);
+        let now = [counters.inflight_in, counters.inflight_out];
+        for ((gauge, last), now) in self.inflight.iter().zip(&mut self.last_inflight).zip(now) {
+            if *last != now {
+                gauge.increment(now as f64 - *last as f64);
+                *last = now;
+            }
+        }
     }
 }
 
@@ -120,5 +174,11 @@ fn zero(counter: Counter) -> Counter {
 fn add(counter: &Counter, count: &mut u64) {
     if *count > 0 {
         counter.increment(std::mem::take(count));
+    }
+}
+
+fn add_all(meters: &[Counter], counts: &mut [u64]) {
+    for (meter, count) in meters.iter().zip(counts) {
+        add(meter, count);
     }
 }

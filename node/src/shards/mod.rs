@@ -17,8 +17,5 @@ pub mod peer_queue;
 mod placement;
 mod read;
 
-#[cfg(test)]
-mod driver_test;
-
-pub use handle::{Options, Shards};
+pub use handle::{Options, REQUESTS, Shards};
 pub use handover::{Door, Handover};

@@ -107,7 +107,6 @@ fn look(
     };
     let bytes = match conn.read(&mut scratch.read[held..]) {
         Moved::Bytes(bytes) => bytes,
-        Moved::WouldBlock if held > 0 && is_fresh(conn) => 0,
         Moved::WouldBlock => {
             conn.state.read_closed = false;
             return (Look::Drained, 0);
@@ -135,11 +134,6 @@ fn look(
         Look::Drained
     };
     (look, bytes)
-}
-
-/// Whether nothing was decrypted since the hand-over, so that whole records may be among what came with it.
-fn is_fresh(conn: &Conn) -> bool {
-    !conn.state.greeted
 }
 
 /// Decrypts the first `filled` bytes of the read buffer into `scratch.plain`; whether the peer has ended.

@@ -13,7 +13,7 @@ use super::Server;
 
 /// A record with all that may surround it: 16 KiB, and 2 KiB by which TLS 1.2 allows it to grow. What has not
 /// become a record within this will never be one.
-pub const MAX_RECORD: usize = 5 + 16 * 1024 + 2 * 1024;
+pub(super) const MAX_RECORD: usize = 5 + 16 * 1024 + 2 * 1024;
 
 /// Header, nonce, padding byte and tag of one record, rounded up.
 const RECORD_OVERHEAD: usize = 64;
@@ -44,11 +44,16 @@ pub struct Progress {
 }
 
 /// A TLS server connection without buffers.
-#[derive(Debug)]
 pub struct Session {
     // Boxed: a shard keeps it beside plain connections, which must not pay for it.
     inner: Box<UnbufferedServerConnection>,
     established: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("established", &self.established).finish_non_exhaustive()
+    }
 }
 
 impl Session {
