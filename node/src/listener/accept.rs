@@ -92,8 +92,7 @@ impl Listener {
 
     async fn accept(self: Arc<Self>, socket: tokio::net::TcpListener) {
         let gate = &self.rooms.gate;
-        // Above the bound of half-open connections nothing is accepted: the backlog waits.
-        while let Ok(half_open) = gate.half_open.clone().acquire_owned().await {
+        loop {
             let (stream, peer) = match socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -101,6 +100,8 @@ impl Listener {
                     continue;
                 }
             };
+            // Above the bound of half-open connections no more are accepted: the backlog waits.
+            let Ok(half_open) = gate.half_open.clone().acquire_owned().await else { return };
             let peer = pipe::canonical(peer);
             let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
                 refuse::report(self.door(), peer, None, refuse::Reject::Quota, "too many connections");
