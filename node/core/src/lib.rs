@@ -22,6 +22,8 @@ pub mod stored;
 pub mod access;
 pub mod replica;
 
+pub mod session;
+
 pub mod lease;
 pub mod peering;
 pub mod proposer;

@@ -1,7 +1,7 @@
 //! A batch of messages as bytes.
 //!
 //! One message is: kind of space (1), space ID (20), QoS and token flag (1), topic length (u16), payload length
-//! (u32), token (u64, if any), topic, payload; integers little-endian.
+//! (u32), token (u64, if any), topic, payload; integers little-endian. A message without a topic is a marker.
 
 use crate::{
     codec::QoS,
@@ -42,6 +42,19 @@ pub struct Message<'a> {
     pub qos: QoS,
     /// To be answered `taken`, if given.
     pub token: Option<Token>,
+}
+
+impl Message<'_> {
+    /// A message that nobody gets: it is answered `taken` once all that was sent before it on the same way is in its
+    /// receivers' queues. Its topic is empty, which no real one is [MQTT-4.7.3-1].
+    pub fn marker(space: SpaceId, token: Token) -> Self {
+        Self { space, topic: "", payload: &[], qos: QoS::AtMostOnce, token: Some(token) }
+    }
+
+    /// Whether it is a marker.
+    pub fn is_marker(&self) -> bool {
+        self.topic.is_empty()
+    }
 }
 
 /// Messages one after another.
@@ -101,6 +114,41 @@ impl Batch {
     /// Whether it holds no message.
     pub fn is_empty(&self) -> bool {
         self.messages == 0
+    }
+
+    /// Appends all messages of another batch.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.messages += other.messages;
+    }
+
+    /// The same messages in batches of at most `max` bytes, or of one message. What follows a malformed
+    /// message stays in one piece with it.
+    pub fn split(&self, max: usize) -> Vec<Self> {
+        let mut pieces = vec![Self::default()];
+        let mut offset = 0;
+        while offset < self.bytes.len() {
+            let message = read(&self.bytes[offset..]);
+            let (length, messages) = match message {
+                Some((_, length)) => (length, 1),
+                None => {
+                    let counted: u32 = pieces.iter().map(Self::len).sum();
+                    (self.bytes.len() - offset, self.messages.saturating_sub(counted))
+                }
+            };
+            if let Some(last) = pieces.last()
+                && !last.bytes.is_empty()
+                && last.bytes.len() + length > max
+            {
+                pieces.push(Self::default());
+            }
+            if let Some(last) = pieces.last_mut() {
+                last.bytes.extend_from_slice(&self.bytes[offset..offset + length]);
+                last.messages += messages;
+            }
+            offset += length;
+        }
+        pieces
     }
 
     /// Empties it and keeps its memory.

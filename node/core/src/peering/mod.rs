@@ -5,7 +5,12 @@
 //! cumulative ack that says *received*, a bounded window and resume; `taken` answers go the other way.
 
 mod batch;
+mod frame;
 mod link;
 
-pub use batch::{Batch, Message, Token};
-pub use link::{Frame, Link, LinkError};
+#[cfg(test)]
+mod link_test;
+
+pub use batch::{BadBatch, Batch, Message, Token};
+pub use frame::{BadFrame, Frame};
+pub use link::{Link, LinkError, Received};
