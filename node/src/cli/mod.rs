@@ -15,7 +15,7 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    app, config, dev, local,
+    app, certificates, config, dev, local,
     cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, Format, NodeCommand},
 };
 
@@ -73,16 +73,16 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// Writes `server/` and `peer/` with a CA, a certificate and a key each; what is there already is kept.
-fn make_certificates(out: &Path, names: &[String]) -> Result<(), dev::CertificateError> {
+fn make_certificates(out: &Path, names: &[String]) -> Result<(), certificates::Error> {
     for (part, certificate_names) in [
         ("server", vec!["localhost".to_owned()]),
         ("peer", [names, &["localhost".to_owned()]].concat()),
     ] {
         let folder = out.join(part);
         let file_error =
-            |source| dev::CertificateError::File { path: folder.clone(), source };
+            |source| certificates::Error::File { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(file_error)?;
-        let authority = dev::Authority::open_or_make(&folder)?;
+        let authority = certificates::Authority::open_or_make(&folder)?;
         if folder.join("tls.crt").exists() && folder.join("tls.key").exists() {
             println!("kept {}", folder.display());
             continue;
@@ -132,7 +132,7 @@ enum Failure {
     #[error("{}", Chain(.0))]
     Dev(#[from] dev::Error),
     #[error("{}", Chain(.0))]
-    Certificates(#[from] dev::CertificateError),
+    Certificates(#[from] certificates::Error),
     #[error("{}", Chain(.0))]
     Local(#[from] local::Error),
     #[error("reading {path}: {source}")]

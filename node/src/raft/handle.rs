@@ -115,23 +115,29 @@ impl Handle {
         self.shared.me
     }
 
+    /// The cluster that this node belongs to; `None` before there is one.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.shared.home.cluster().map(|id| id.as_str().to_owned())
+    }
+
     /// Proposes an entry through the leader; the index once it is committed and applied there.
     ///
     /// # Errors
     ///
     /// `NotLeader`: it was certainly not proposed. `Unknown`: it may be committed, now or later.
-    pub async fn propose(&self, entry: Arc<Entry>) -> Result<Index, ProposeError> {
+    pub fn propose(
+        &self,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<Index, ProposeError>> + Send + use<> {
+        // Queued by the call, not by the first poll: callers keep an order by the order of their calls.
         let (answer, result) = oneshot::channel();
-        let proposal = Proposal {
-            entry: entry.encode(),
-            answer,
-        };
-        self.shared
-            .proposals
-            .send(proposal)
-            .await
-            .map_err(|_| ProposeError::NotLeader)?;
-        result.await.unwrap_or(Err(ProposeError::Unknown))
+        let queued = self.shared.proposals.try_send(Proposal { entry: entry.encode(), answer });
+        async move {
+            match queued {
+                Ok(()) => result.await.unwrap_or(Err(ProposeError::Unknown)),
+                Err(_) => Err(ProposeError::NotLeader),
+            }
+        }
     }
 
     /// The leader's committed index, confirmed by a majority since this call; state at or above it is

@@ -28,6 +28,8 @@ pub(super) enum Tag {
     EndNode(Incarnation),
     /// The leader's duty to sweep it.
     Sweep(Incarnation),
+    /// A command of the node's own doors.
+    Command(u64),
     /// Nobody.
     Unanswered,
 }

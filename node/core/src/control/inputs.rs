@@ -4,12 +4,12 @@
 //! incarnation whose lease ran out is not handled in it.
 
 use crate::{
-    control::{Control, LinkState, Output, Renewal, life::Life, reads::Round},
+    control::{Control, LinkState, answers::Tag, Output, Renewal, life::Life, reads::Round},
     ids::{Incarnation, Index, NodeSlot, ShardId},
     lease::Ask,
     message::{Event, Request},
     proposer::ProposeError,
-    replica::{Applied, Effect, Replica},
+    replica::{Applied, Command, Effect, Lane, Replica},
     router::Peer,
     time::Moment,
 };
@@ -63,6 +63,18 @@ impl Control {
             self.handle_emptied(now, shard);
         }
         self.settle(now);
+    }
+
+    /// A command of the node's own doors (API, local socket); answered by an `Answer` with the same `reply`
+    /// once it is applied here. `false`: it was not taken, since no incarnation runs or its lanes are full; one
+    /// that was taken is not answered if the incarnation ends first, and may or may not be applied.
+    pub fn handle_command(&mut self, now: Moment, reply: u64, command: Command) -> bool {
+        self.look_at_lease(now);
+        let taken = self.desk(now).is_some_and(|(_, desk, _)| {
+            desk.proposer.submit(Lane::Work, command, Tag::Command(reply)).is_ok()
+        });
+        self.settle(now);
+        taken
     }
 
     /// What became of a proposal.

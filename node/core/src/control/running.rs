@@ -178,6 +178,7 @@ impl Running {
             }
             Tag::EndNode(incarnation) => self.duties.handle_ended(incarnation),
             Tag::Sweep(incarnation) => self.duties.handle_swept(incarnation),
+            Tag::Command(reply) => desk.outputs.push_back(Output::Answer { reply, outcome }),
             Tag::Unanswered => {}
         }
     }
