@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
-    Listener, ProxyMode,
+    Listener,
     bounds::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, PROXY_TIMEOUT},
     connect::{self, First},
     pipe::{self, Pipe},
@@ -23,6 +23,7 @@ use super::{
     refuse::{self, Reject},
 };
 use crate::{
+    config::ProxyProtocol,
     auth::Denied,
     shards::Handover,
     tasks::clock,
@@ -105,8 +106,8 @@ async fn open(
     let mut first = Vec::new();
     let trusted = listener.options.trusted_networks.iter().any(|net| net.contains(client.ip()));
     match (listener.options.proxy, trusted) {
-        (ProxyMode::Off, _) | (ProxyMode::Optional, false) => {}
-        (ProxyMode::Required, false) => {
+        (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => {}
+        (ProxyProtocol::Required, false) => {
             return Err(Refused::new(Reject::ProxyError, "not from a trusted network"));
         }
         (mode, true) => {
@@ -137,7 +138,7 @@ async fn open(
 async fn read_proxy(
     stream: &mut TcpStream,
     first: &mut Vec<u8>,
-    mode: ProxyMode,
+    mode: ProxyProtocol,
 ) -> Result<Option<SocketAddr>, Refused> {
     loop {
         match proxy::parse(first).map_err(|error| Refused::new(Reject::ProxyError, error))? {
@@ -145,7 +146,7 @@ async fn read_proxy(
                 first.drain(..length);
                 return Ok(source);
             }
-            Parsed::Absent if mode == ProxyMode::Required => {
+            Parsed::Absent if mode == ProxyProtocol::Required => {
                 return Err(Refused::new(Reject::ProxyError, "no PROXY header"));
             }
             Parsed::Absent => return Ok(None),
