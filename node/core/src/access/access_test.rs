@@ -20,8 +20,12 @@ fn id(text: &str) -> ResourceId {
 
 fn principals() -> [Principal; 3] {
     let space = SpaceId::Registry(id(REG));
-    [Actor::Device(id(DEV)), Actor::Device(id(DEV2)), Actor::Registry]
-        .map(|actor| Principal { space, actor })
+    [
+        Actor::Device(id(DEV)),
+        Actor::Device(id(DEV2)),
+        Actor::Registry,
+    ]
+    .map(|actor| Principal { space, actor })
 }
 
 fn catalog() -> Catalog {
@@ -49,7 +53,9 @@ fn catalog() -> Catalog {
         device(ALIEN, other),
     ];
     for resource in resources {
-        catalog.create(resource).expect("the test's catalog is sound");
+        catalog
+            .create(resource)
+            .expect("the test's catalog is sound");
     }
     catalog
 }
@@ -57,11 +63,30 @@ fn catalog() -> Catalog {
 /// Every topic of a few levels that has anything to do with the table, and some that do not.
 fn topics() -> Vec<String> {
     let heads = [
-        "$devices", "$registries", "$monitoring", "devices", "registries", "monitoring", "$me", "$SYS",
-        "me", "",
+        "$devices",
+        "$registries",
+        "$monitoring",
+        "devices",
+        "registries",
+        "monitoring",
+        "$me",
+        "$SYS",
+        "me",
+        "",
     ];
-    let ids = [DEV, DEV2, ALIEN, REG, "device", "registry", "monitoring", ""];
-    let kinds = ["events", "state", "commands", "config", "json", "eventsx", ""];
+    let ids = [
+        DEV,
+        DEV2,
+        ALIEN,
+        REG,
+        "device",
+        "registry",
+        "monitoring",
+        "",
+    ];
+    let kinds = [
+        "events", "state", "commands", "config", "json", "eventsx", "",
+    ];
     let mut topics = Vec::new();
     for head in heads {
         topics.push(head.to_owned());
@@ -112,15 +137,21 @@ fn naive_name(principal: &Principal, first: &str, topic: &str) -> Option<String>
             .filter(|name| name.starts_with("devices") || name.starts_with("registries"))
             .map(str::to_owned),
         "$me" => {
-            let Actor::Device(own) = principal.actor else { return None };
+            let Actor::Device(own) = principal.actor else {
+                return None;
+            };
             let (word, owner) = match *levels.first()? {
                 "$devices" => ("device", own.as_str()),
                 "$registries" => ("registry", REG),
                 "$monitoring" => ("monitoring", own.as_str()),
                 _ => return None,
             };
-            (*levels.get(1)? == owner)
-                .then(|| format!("$me/{word}/{}", levels.get(2..).unwrap_or_default().join("/")))
+            (*levels.get(1)? == owner).then(|| {
+                format!(
+                    "$me/{word}/{}",
+                    levels.get(2..).unwrap_or_default().join("/")
+                )
+            })
         }
         _ => first.starts_with('$').then(|| topic.to_owned()),
     }
@@ -161,7 +192,11 @@ fn every_publish_is_decided_as_the_table_says() {
             let permit = publish(&principal, &topic, &catalog, &mut scratch)
                 .map(|permit| (permit.topic().to_owned(), permit.stores() == Stores::Always));
             allowed += usize::from(permit.is_some());
-            assert_eq!(permit, naive_publish(&principal, &topic), "{principal:?} to {topic}");
+            assert_eq!(
+                permit,
+                naive_publish(&principal, &topic),
+                "{principal:?} to {topic}"
+            );
         }
     }
     assert!(allowed > 100, "{allowed}");
@@ -169,18 +204,30 @@ fn every_publish_is_decided_as_the_table_says() {
 
 #[test]
 fn a_broker_space_has_no_rights_but_the_dollar() {
-    let broker = Principal { space: SpaceId::Broker(id(REG)), actor: Actor::Broker };
+    let broker = Principal {
+        space: SpaceId::Broker(id(REG)),
+        actor: Actor::Broker,
+    };
     let (catalog, mut scratch) = (catalog(), String::new());
     let permit = publish(&broker, "devices/x", &catalog, &mut scratch).expect("any topic");
-    assert_eq!((permit.topic(), permit.stores()), ("devices/x", Stores::IfRetain));
+    assert_eq!(
+        (permit.topic(), permit.stores()),
+        ("devices/x", Stores::IfRetain)
+    );
     assert!(permit.keeps(true) && !permit.keeps(false));
     assert_eq!(publish(&broker, "$a", &catalog, &mut scratch), None);
     for text in ["#", "+/x", "/", "devices/#"] {
         let filter = TopicFilter::new(text).unwrap();
-        let granted = Granted { canonical: vec![filter.clone()], form: Form::Canonical };
+        let granted = Granted {
+            canonical: vec![filter.clone()],
+            form: Form::Canonical,
+        };
         assert_eq!(subscribe(&broker, &filter), Ok(granted));
     }
-    assert_eq!(subscribe(&broker, &TopicFilter::new("$SYS/#").unwrap()), Err(Denied));
+    assert_eq!(
+        subscribe(&broker, &TopicFilter::new("$SYS/#").unwrap()),
+        Err(Denied)
+    );
 }
 
 #[test]
@@ -188,7 +235,10 @@ fn a_canonical_topic_above_the_bound_is_refused() {
     let (catalog, mut scratch) = (catalog(), String::new());
     let long = format!("$me/device/events/{}", "x".repeat(1_024 - 18));
     assert_eq!(long.len(), 1_024);
-    assert_eq!(publish(&principals()[0], &long, &catalog, &mut scratch), None);
+    assert_eq!(
+        publish(&principals()[0], &long, &catalog, &mut scratch),
+        None
+    );
     let filter = TopicFilter::new(&long.replace("events", "config")).unwrap();
     assert_eq!(subscribe(&principals()[0], &filter), Err(Denied));
 }
@@ -198,35 +248,74 @@ fn wildcards_read_what_the_model_names() {
     let [device, _, registry] = principals();
     let granted = |principal: &Principal, text: &str| {
         subscribe(principal, &TopicFilter::new(text).unwrap()).map(|granted| {
-            let texts = granted.canonical.iter().map(|filter| filter.as_str().to_owned());
+            let texts = granted
+                .canonical
+                .iter()
+                .map(|filter| filter.as_str().to_owned());
             (texts.collect::<Vec<_>>(), granted.form)
         })
     };
     let both = |head: &str| [format!("{head}/commands/#"), format!("{head}/config/#")].to_vec();
     let of_device = both(&format!("$devices/{DEV}"));
     let of_registry = both(&format!("$registries/{REG}"));
-    assert_eq!(granted(&device, "$devices/#"), Ok((of_device.clone(), Form::Canonical)));
-    assert_eq!(granted(&device, "$registries/#"), Ok((of_registry, Form::Canonical)));
-    assert_eq!(granted(&device, "devices/#"), Ok((of_device.clone(), Form::Plain)));
+    assert_eq!(
+        granted(&device, "$devices/#"),
+        Ok((of_device.clone(), Form::Canonical))
+    );
+    assert_eq!(
+        granted(&device, "$registries/#"),
+        Ok((of_registry, Form::Canonical))
+    );
+    assert_eq!(
+        granted(&device, "devices/#"),
+        Ok((of_device.clone(), Form::Plain))
+    );
     assert_eq!(granted(&device, "$me/device/#"), Ok((of_device, Form::Me)));
-    let all = ["$devices/+/events/#".to_owned(), "$devices/+/state/#".to_owned()].to_vec();
+    let all = [
+        "$devices/+/events/#".to_owned(),
+        "$devices/+/state/#".to_owned(),
+    ]
+    .to_vec();
     assert_eq!(granted(&registry, "$devices/#"), Ok((all, Form::Canonical)));
     for text in ["$devices/+", "$registries/+", "$SYS/#", "$me", "$me/+"] {
         assert_eq!(granted(&device, text), Err(Denied), "{text}");
     }
-    assert_eq!(granted(&registry, &format!("$devices/{DEV}/commands")), Err(Denied));
+    assert_eq!(
+        granted(&registry, &format!("$devices/{DEV}/commands")),
+        Err(Denied)
+    );
     for text in ["#", "+/x", "my/alias", "+/+/events", "monitoring/#"] {
-        assert_eq!(granted(&registry, text), Ok((Vec::new(), Form::Alias)), "{text}");
+        assert_eq!(
+            granted(&registry, text),
+            Ok((Vec::new(), Form::Alias)),
+            "{text}"
+        );
     }
 }
 
 fn filters() -> impl Strategy<Value = String> {
     let first = prop::sample::select(vec![
-        "$devices", "$registries", "$monitoring", "$me", "devices", "registries", "monitoring", "+",
+        "$devices",
+        "$registries",
+        "$monitoring",
+        "$me",
+        "devices",
+        "registries",
+        "monitoring",
+        "+",
         "$SYS",
     ]);
     let second = prop::sample::select(vec![
-        "+", "+", DEV, DEV2, ALIEN, REG, "device", "registry", "monitoring", "",
+        "+",
+        "+",
+        DEV,
+        DEV2,
+        ALIEN,
+        REG,
+        "device",
+        "registry",
+        "monitoring",
+        "",
     ]);
     let third = prop::sample::select(vec![
         "+", "+", "events", "state", "commands", "config", "json", "eventsx", "",

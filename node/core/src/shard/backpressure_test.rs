@@ -11,7 +11,12 @@ const Q1: QoS = QoS::AtLeastOnce;
 
 /// One message on its way to a client, and one that waits, are within the soft bound; the third is above.
 fn tight() -> Limits {
-    Limits { send_window: 1, soft_messages: 1, hard_messages: 5, ..Limits::default() }
+    Limits {
+        send_window: 1,
+        soft_messages: 1,
+        hard_messages: 5,
+        ..Limits::default()
+    }
 }
 
 fn fill(rig: &mut Rig, publisher: ConnId, messages: u16) {
@@ -36,29 +41,48 @@ fn a_receiver_above_its_soft_bound_holds_answers_back_until_it_is_below() {
 #[test]
 fn siblings_and_nodes_are_held_back_alike_and_answered_once() {
     let mut rig = Rig::new(2, tight(), table(1, vec![peer(1, 5)], Routes::default()));
-    let slow = [rig.subscriber(broker(), "t", Q1), rig.subscriber(broker(), "t", Q1)];
+    let slow = [
+        rig.subscriber(broker(), "t", Q1),
+        rig.subscriber(broker(), "t", Q1),
+    ];
     let publisher = rig.client(broker(), "p");
     fill(&mut rig, publisher, 2);
     let now = rig.now;
     let space = broker().space;
-    let (sibling, node) = (Origin::Sibling(ShardId(1)), Origin::Node(NodeSlot(1), incarnation(5)));
-    rig.shard.handle_batch(now, sibling, &batch(space, &[("t", "a", Q1, Some(1))]));
-    rig.shard.handle_batch(now, node, &batch(space, &[("t", "b", Q1, Some(2))]));
+    let (sibling, node) = (
+        Origin::Sibling(ShardId(1)),
+        Origin::Node(NodeSlot(1), incarnation(5)),
+    );
+    rig.shard
+        .handle_batch(now, sibling, &batch(space, &[("t", "a", Q1, Some(1))]));
+    rig.shard
+        .handle_batch(now, node, &batch(space, &[("t", "b", Q1, Some(2))]));
     assert_eq!((rig.sibling(1).1.len(), rig.node(1, 5).1.len()), (0, 0));
     rig.read(slow[0]);
     rig.read(slow[1]);
     for id in 1..=2 {
         rig.send(slow[0], &puback(id));
     }
-    assert_eq!((rig.sibling(1).1.len(), rig.node(1, 5).1.len()), (0, 0), "the other still does");
+    assert_eq!(
+        (rig.sibling(1).1.len(), rig.node(1, 5).1.len()),
+        (0, 0),
+        "the other still does"
+    );
     rig.shard.handle_lost(now, slow[1].slot, Close::IoError);
-    assert_eq!((rig.sibling(1).1.len(), rig.node(1, 5).1.len()), (1, 1), "it ended");
+    assert_eq!(
+        (rig.sibling(1).1.len(), rig.node(1, 5).1.len()),
+        (1, 1),
+        "it ended"
+    );
     assert_eq!(rig.shard.counters().dropped_for(Drop::SessionEnded), 3);
 }
 
 #[test]
 fn qos_0_for_a_receiver_above_its_soft_bound_is_dropped_and_counted() {
-    let mut rig = Rig::with(Limits { soft_bytes: 100, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        soft_bytes: 100,
+        ..Limits::default()
+    });
     let slow = rig.subscriber(broker(), "t", Q0);
     let publisher = rig.client(broker(), "p");
     for _ in 0..4 {
@@ -71,7 +95,10 @@ fn qos_0_for_a_receiver_above_its_soft_bound_is_dropped_and_counted() {
 
 #[test]
 fn a_publisher_with_its_window_full_is_not_read_until_an_answer_leaves() {
-    let mut rig = Rig::with(Limits { max_inbound_inflight: 1, ..tight() });
+    let mut rig = Rig::with(Limits {
+        max_inbound_inflight: 1,
+        ..tight()
+    });
     let slow = rig.subscriber(broker(), "t", Q1);
     let publisher = rig.client(broker(), "p");
     let two = [publish("t", b"x", 3, false), publish("t", b"x", 4, false)].concat();
@@ -88,7 +115,11 @@ fn a_publisher_with_its_window_full_is_not_read_until_an_answer_leaves() {
 #[test]
 fn a_session_that_is_held_back_itself_exerts_no_backpressure() {
     // Two clients publish to each other and acknowledge nothing in time: they must not lock.
-    let mut rig = Rig::with(Limits { max_inbound_inflight: 1, hard_messages: 100, ..tight() });
+    let mut rig = Rig::with(Limits {
+        max_inbound_inflight: 1,
+        hard_messages: 100,
+        ..tight()
+    });
     let a = rig.subscriber(broker(), "to/a", Q1);
     let b = rig.subscriber(broker(), "to/b", Q1);
     let mut sent = [0, 0];
@@ -112,13 +143,19 @@ fn at_the_hard_bound_a_receiver_is_closed_and_its_publishers_are_answered() {
     assert_eq!(rig.is_closed(slow), Some(Close::SlowConsumer));
     assert_eq!(rig.read(publisher).len(), 6);
     let counters = rig.shard.counters();
-    assert_eq!(counters.dropped_for(Drop::SessionEnded) + counters.delivered[1], 6);
+    assert_eq!(
+        counters.dropped_for(Drop::SessionEnded) + counters.delivered[1],
+        6
+    );
     assert_eq!((counters.inflight_in, counters.inflight_out), (0, 0));
 }
 
 #[test]
 fn a_client_that_does_not_read_answers_is_bounded_too() {
-    let mut rig = Rig::with(Limits { hard_bytes: 100, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        hard_bytes: 100,
+        ..Limits::default()
+    });
     let conn = rig.client(broker(), "a");
     rig.feed(conn, &[0xc0, 0].repeat(60));
     assert_eq!(rig.is_closed(conn), Some(Close::SlowConsumer));
@@ -143,7 +180,10 @@ fn a_receiver_without_progress_is_closed_and_one_with_some_is_not() {
 
 #[test]
 fn a_receiver_that_acknowledges_nothing_is_closed() {
-    let mut rig = Rig::with(Limits { send_window: 1, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        send_window: 1,
+        ..Limits::default()
+    });
     let stuck = rig.subscriber(broker(), "t", Q1);
     let publisher = rig.client(broker(), "p");
     fill(&mut rig, publisher, 2);
@@ -155,7 +195,11 @@ fn a_receiver_that_acknowledges_nothing_is_closed() {
     rig.send(publisher, &publish("t", b"x", 3, false));
     rig.read(idle);
     rig.pass(Duration::from_secs(11));
-    assert_eq!(rig.is_closed(idle), None, "nothing waits behind what it has not acknowledged");
+    assert_eq!(
+        rig.is_closed(idle),
+        None,
+        "nothing waits behind what it has not acknowledged"
+    );
 }
 
 #[test]
@@ -167,7 +211,9 @@ fn mqtt_2_3_1_2_a_packet_id_in_use_is_not_given_out_again() {
     for round in 0..66_000_u32 {
         rig.send(publisher, &publish("t", b"x", 1, false));
         for packet in rig.read(conn) {
-            let Got::Publish { id: Some(id), .. } = packet else { panic!("{packet:?}") };
+            let Got::Publish { id: Some(id), .. } = packet else {
+                panic!("{packet:?}")
+            };
             // The first is never acknowledged.
             assert!(id != 1 || round == 0, "given out twice");
             if id == 1 {

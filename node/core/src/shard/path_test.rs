@@ -40,7 +40,13 @@ fn log_then_links_waits_until_every_node_has_applied() {
     assert_eq!(rig.resumed(), [conn.slot]);
     assert_eq!(rig.feed(conn, &later), 0, "not every node has applied it");
     let requests = rig.requests();
-    let [Request::Barrier { ticket, index: Index(30) }] = requests[..] else {
+    let [
+        Request::Barrier {
+            ticket,
+            index: Index(30),
+        },
+    ] = requests[..]
+    else {
         panic!("{requests:?}")
     };
     assert!(rig.sibling(1).0.is_empty() && !rig.shard.wants_input(conn.slot));
@@ -62,13 +68,17 @@ fn links_then_log_waits_for_a_marker_behind_what_was_sent() {
         assert!(rig.requests().is_empty());
         let (sent, _) = rig.sibling(1);
         assert_eq!(rig.node(1, 5).0, sent);
-        let [first, marker] = &sent[..] else { panic!("{sent:?}") };
+        let [first, marker] = &sent[..] else {
+            panic!("{sent:?}")
+        };
         assert_eq!((&first.topic[..], &marker.topic[..]), ("t", ""));
         let token = marker.token.expect("a marker asks");
         let now = rig.now;
-        rig.shard.handle_taken(now, Origin::Sibling(ShardId(1)), &[token]);
+        rig.shard
+            .handle_taken(now, Origin::Sibling(ShardId(1)), &[token]);
         assert!(!rig.shard.wants_input(conn.slot));
-        rig.shard.handle_taken(now, Origin::Node(NodeSlot(1), incarnation(5)), &[token]);
+        rig.shard
+            .handle_taken(now, Origin::Node(NodeSlot(1), incarnation(5)), &[token]);
         assert_eq!(rig.resumed(), [conn.slot]);
         rig.send(conn, &later);
         store_ticket(&mut rig);
@@ -81,12 +91,15 @@ fn a_marker_is_answered_when_every_sibling_has_handled_what_came_before() {
     let now = rig.now;
     let space = broker().space;
     let marker = batch(space, &[("", "", crate::codec::QoS::AtMostOnce, Some(8))]);
-    rig.shard.handle_batch(now, Origin::Sibling(ShardId(1)), &marker);
+    rig.shard
+        .handle_batch(now, Origin::Sibling(ShardId(1)), &marker);
     assert_eq!(rig.sibling(1).1.len(), 1, "a sibling's at once");
-    rig.shard.handle_batch(now, Origin::Node(NodeSlot(1), incarnation(5)), &marker);
+    rig.shard
+        .handle_batch(now, Origin::Node(NodeSlot(1), incarnation(5)), &marker);
     let (sent, _) = rig.sibling(1);
     assert_eq!((sent[0].topic.as_str(), rig.node(1, 5).1.len()), ("", 0));
-    rig.shard.handle_taken(now, Origin::Sibling(ShardId(1)), &[sent[0].token.unwrap()]);
+    rig.shard
+        .handle_taken(now, Origin::Sibling(ShardId(1)), &[sent[0].token.unwrap()]);
     assert_eq!(rig.node(1, 5).1.len(), 1);
 }
 
@@ -104,7 +117,11 @@ fn other_topics_and_unchanged_paths_wait_for_nothing() {
     let device = rig.client(device(), "d");
     rig.send(device, &publish("$me/device/state", b"1", 1, false));
     rig.send(device, &publish("$me/device/events", b"2", 2, true));
-    assert_eq!(rig.requests().len(), 1, "RETAIN is ignored in a registry space");
+    assert_eq!(
+        rig.requests().len(),
+        1,
+        "RETAIN is ignored in a registry space"
+    );
 }
 
 #[test]
@@ -124,7 +141,8 @@ fn a_node_that_ends_does_not_hold_a_path() {
     assert_eq!(rig.feed(conn, &publish("t", b"2", 2, true)), 0);
     let token = rig.sibling(1).0[1].token.unwrap();
     let now = rig.now;
-    rig.shard.handle_taken(now, Origin::Sibling(ShardId(1)), &[token]);
+    rig.shard
+        .handle_taken(now, Origin::Sibling(ShardId(1)), &[token]);
     rig.event(Event::Adopt(table(2, Vec::new(), Routes::default())));
     assert_eq!(rig.resumed(), [conn.slot]);
 }

@@ -109,7 +109,11 @@ impl World {
         if self.clients[who].conn.is_none() {
             let conn = self.rig.client(broker(), &format!("c{who}"));
             let life = self.number();
-            self.clients[who] = Client { conn: Some(conn), life, ..Client::default() };
+            self.clients[who] = Client {
+                conn: Some(conn),
+                life,
+                ..Client::default()
+            };
         }
     }
 
@@ -126,14 +130,17 @@ impl World {
     /// The payload names publisher, path and number, so that order can be checked.
     fn publish(&mut self, who: usize, which: usize) {
         let id = self.number();
-        let (confirmed, retain) = (which % 3 > 0, which % 7 == 0);
+        let (confirmed, retain) = (!which.is_multiple_of(3), which.is_multiple_of(7));
         let life = self.clients[who].life;
         let payload = format!("{who}.{life}.{}:{id:05}", u8::from(confirmed));
         if confirmed && self.clients[who].conn.is_some() {
             self.sent.insert(id, payload.clone());
         }
         let packet_id = if confirmed { id } else { 0 };
-        self.input(who, publish(TOPICS[which % 3], payload.as_bytes(), packet_id, retain));
+        self.input(
+            who,
+            publish(TOPICS[which % 3], payload.as_bytes(), packet_id, retain),
+        );
     }
 
     fn input(&mut self, who: usize, bytes: Vec<u8>) {
@@ -152,18 +159,27 @@ impl World {
     }
 
     fn read(&mut self, who: usize) {
-        let Some(conn) = self.clients[who].conn else { return };
+        let Some(conn) = self.clients[who].conn else {
+            return;
+        };
         for packet in self.rig.read(conn) {
             let client = &mut self.clients[who];
             match packet {
-                Got::Publish { topic, payload, id, .. } => {
+                Got::Publish {
+                    topic, payload, id, ..
+                } => {
                     assert!(client.subacks > 0, "a message before any SUBACK");
-                    client.seen.push((topic, String::from_utf8(payload).unwrap()));
+                    client
+                        .seen
+                        .push((topic, String::from_utf8(payload).unwrap()));
                     client.unacked.extend(id);
                 }
                 Got::Suback(..) => client.subacks += 1,
                 Got::Puback(id) => {
-                    assert!(client.acked.last().is_none_or(|last| *last < id), "PUBACKs out of order");
+                    assert!(
+                        client.acked.last().is_none_or(|last| *last < id),
+                        "PUBACKs out of order"
+                    );
                     client.acked.push(id);
                 }
                 _ => {}
@@ -179,8 +195,12 @@ impl World {
 
     fn witness(&mut self) {
         for packet in self.rig.read(self.witness) {
-            if let Got::Publish { topic, payload, id, .. } = packet {
-                self.witnessed.push((topic, String::from_utf8(payload).unwrap()));
+            if let Got::Publish {
+                topic, payload, id, ..
+            } = packet
+            {
+                self.witnessed
+                    .push((topic, String::from_utf8(payload).unwrap()));
                 if let Some(id) = id {
                     self.rig.send(self.witness, &puback(id));
                 }
@@ -196,9 +216,12 @@ impl World {
         };
         let payload = format!("far{}.1:{id:05}", which % 2);
         let message = (TOPICS[which % 3], &payload[..], QOS[1], Some(u64::from(id)));
-        self.asked.push((from, Token::new(ShardId(3), u64::from(id))));
+        self.asked
+            .push((from, Token::new(ShardId(3), u64::from(id))));
         let now = self.rig.now;
-        self.rig.shard.handle_batch(now, from, &batch(broker().space, &[message]));
+        self.rig
+            .shard
+            .handle_batch(now, from, &batch(broker().space, &[message]));
     }
 
     /// Answers one request.
@@ -208,7 +231,10 @@ impl World {
         }
         let (ticket, asked) = self.tickets.remove(which % self.tickets.len());
         let event = match asked {
-            Asked::Subscribe => Event::Subscribed { ticket, views: Vec::new() },
+            Asked::Subscribe => Event::Subscribed {
+                ticket,
+                views: Vec::new(),
+            },
             Asked::Store => {
                 self.apply();
                 let outcome = Outcome::Done(Position::new(Index(u64::from(self.next) + 1), 0));
@@ -222,8 +248,19 @@ impl World {
     /// The log applies all that it got, in order.
     fn apply(&mut self) {
         for store in std::mem::take(&mut self.log) {
-            let Store { space, topic, payload, qos, .. } = store;
-            self.rig.event(Event::Deliver(Arc::new(Delivery { space, topic, payload, qos })));
+            let Store {
+                space,
+                topic,
+                payload,
+                qos,
+                ..
+            } = store;
+            self.rig.event(Event::Deliver(Arc::new(Delivery {
+                space,
+                topic,
+                payload,
+                qos,
+            })));
         }
     }
 
@@ -232,7 +269,10 @@ impl World {
         let now = self.rig.now;
         let (from, sent) = match which % 2 {
             0 => (Origin::Sibling(ShardId(1)), self.rig.sibling(1)),
-            _ => (Origin::Node(NodeSlot(1), incarnation(5)), self.rig.node(1, 5)),
+            _ => (
+                Origin::Node(NodeSlot(1), incarnation(5)),
+                self.rig.node(1, 5),
+            ),
         };
         self.note(&sent.1);
         let tokens: Vec<Token> = sent.0.iter().filter_map(|sent| sent.token).collect();
@@ -247,9 +287,13 @@ impl World {
 
     fn lose(&mut self, who: usize, which: usize) {
         if let Some(conn) = self.clients[who].conn {
-            if which % 4 == 0 {
+            if which.is_multiple_of(4) {
                 let epoch = Epoch::default();
-                self.rig.event(Event::Ended { conn, epoch, why: Close::Takeover });
+                self.rig.event(Event::Ended {
+                    conn,
+                    epoch,
+                    why: Close::Takeover,
+                });
             }
             let now = self.rig.now;
             self.rig.shard.handle_lost(now, conn.slot, Close::IoError);
@@ -260,7 +304,9 @@ impl World {
     fn look(&mut self) {
         for request in self.rig.requests() {
             match request {
-                Request::Subscribe { ticket, filters, .. } => {
+                Request::Subscribe {
+                    ticket, filters, ..
+                } => {
                     for filter in filters {
                         *self.counts.entry(filter.as_str().to_owned()).or_default() += 1;
                     }
@@ -317,7 +363,10 @@ impl World {
             assert!(client.input.is_empty(), "a client is still held back");
             for id in &client.acked {
                 let payload = &self.sent[id];
-                let seen = self.witnessed.iter().any(|(_, witnessed)| witnessed == payload);
+                let seen = self
+                    .witnessed
+                    .iter()
+                    .any(|(_, witnessed)| witnessed == payload);
                 assert!(seen, "{payload} was acknowledged and lost");
             }
         }
@@ -325,7 +374,9 @@ impl World {
             self.lose(who, 1);
         }
         let (now, witness) = (self.rig.now, self.witness);
-        self.rig.shard.handle_lost(now, witness.slot, Close::IoError);
+        self.rig
+            .shard
+            .handle_lost(now, witness.slot, Close::IoError);
         self.rig.shard.forget(witness.slot);
         self.look();
         self.taken(0);

@@ -17,7 +17,10 @@ fn given_back(requests: &[Request]) -> Vec<String> {
         Request::Unsubscribe { filters, .. } => Some(filters),
         _ => None,
     });
-    filters.flatten().map(|filter| filter.as_str().to_owned()).collect()
+    filters
+        .flatten()
+        .map(|filter| filter.as_str().to_owned())
+        .collect()
 }
 
 #[test]
@@ -31,7 +34,10 @@ fn mqtt_3_8_4_1_suback_comes_after_the_barrier_and_nothing_before_it() {
     assert_eq!(rig.read(conn), []);
     rig.send(conn, &subscribe(6, &[("t", Q1), ("u", QoS::ExactlyOnce)]));
     assert_eq!(rig.grant(Vec::new()), ["t", "u"]);
-    assert_eq!(rig.read(conn), [Got::Suback(6, vec![granted(Q1), granted(Q1)])]);
+    assert_eq!(
+        rig.read(conn),
+        [Got::Suback(6, vec![granted(Q1), granted(Q1)])]
+    );
     rig.send(publisher, &publish("t", b"late", 0, false));
     assert_eq!(rig.read(conn), [got("t", "late", Q0, false, None)]);
     assert_eq!(rig.shard.counters().subscriptions, 2);
@@ -41,10 +47,18 @@ fn mqtt_3_8_4_1_suback_comes_after_the_barrier_and_nothing_before_it() {
 fn mqtt_3_9_3_2_filters_without_a_right_get_0x80_and_the_others_stand() {
     let mut rig = Rig::alone();
     let conn = rig.client(registry(), "s");
-    let filters =
-        [("$devices/+/commands", Q1), ("$devices/#", Q1), ("$SYS/#", Q0), ("#", Q0), ("$me/#", Q0)];
+    let filters = [
+        ("$devices/+/commands", Q1),
+        ("$devices/#", Q1),
+        ("$SYS/#", Q0),
+        ("#", Q0),
+        ("$me/#", Q0),
+    ];
     rig.send(conn, &subscribe(5, &filters));
-    assert_eq!(rig.grant(Vec::new()), ["$devices/+/events/#", "$devices/+/state/#"]);
+    assert_eq!(
+        rig.grant(Vec::new()),
+        ["$devices/+/events/#", "$devices/+/state/#"]
+    );
     let failure = SubackCode::Failure;
     let codes = vec![failure, granted(Q1), failure, granted(Q0), failure];
     assert_eq!(rig.read(conn), [Got::Suback(5, codes)]);
@@ -55,12 +69,18 @@ fn mqtt_3_9_3_2_filters_without_a_right_get_0x80_and_the_others_stand() {
 fn what_needs_no_barrier_is_answered_at_once() {
     let mut rig = Rig::alone();
     let conn = rig.client(registry(), "s");
-    rig.send(conn, &subscribe(5, &[("#", Q1), ("my/alias", Q0), ("$x", Q0)]));
+    rig.send(
+        conn,
+        &subscribe(5, &[("#", Q1), ("my/alias", Q0), ("$x", Q0)]),
+    );
     assert!(rig.requests().is_empty());
     let codes = vec![granted(Q1), granted(Q0), SubackCode::Failure];
     assert_eq!(rig.read(conn), [Got::Suback(5, codes)]);
     rig.send(conn, &unsubscribe(6, &["#"]));
-    assert_eq!((rig.read(conn), rig.requests().len()), (vec![Got::Unsuback(6)], 0));
+    assert_eq!(
+        (rig.read(conn), rig.requests().len()),
+        (vec![Got::Unsuback(6)], 0)
+    );
 }
 
 #[test]
@@ -78,10 +98,16 @@ fn mqtt_4_7_1_2_and_3_misplaced_wildcards_close() {
 
 #[test]
 fn a_filter_above_the_bound_of_topics_or_of_subscriptions_gets_0x80() {
-    let mut rig = Rig::with(Limits { max_subscriptions: 2, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        max_subscriptions: 2,
+        ..Limits::default()
+    });
     let conn = rig.client(broker(), "s");
     let long = "x".repeat(1_025);
-    rig.send(conn, &subscribe(5, &[(&long, Q0), ("a", Q0), ("b", Q0), ("c", Q0)]));
+    rig.send(
+        conn,
+        &subscribe(5, &[(&long, Q0), ("a", Q0), ("b", Q0), ("c", Q0)]),
+    );
     rig.grant(Vec::new());
     let failure = SubackCode::Failure;
     let codes = vec![failure, granted(Q0), granted(Q0), failure];
@@ -96,7 +122,12 @@ fn mqtt_3_3_1_6_stored_values_follow_the_suback_with_retain_1() {
     let mut rig = Rig::alone();
     let conn = rig.client(broker(), "s");
     rig.send(conn, &subscribe(1, &[("a/#", Q1)]));
-    let values = [("a", "1", Q0), ("a/b", "2", Q1), ("a/c", "3", QoS::ExactlyOnce), ("b", "4", Q1)];
+    let values = [
+        ("a", "1", Q0),
+        ("a/b", "2", Q1),
+        ("a/c", "3", QoS::ExactlyOnce),
+        ("b", "4", Q1),
+    ];
     rig.grant(vec![view("a/#", &values)]);
     let want = [
         Got::Suback(1, vec![granted(Q1)]),
@@ -116,20 +147,31 @@ fn a_stored_value_carries_the_topic_in_the_form_that_was_asked() {
     let of_registry = format!("$registries/{}/config", id("reg"));
     let (ticket, filters) = rig.subscribe_request();
     assert_eq!(filters, [&own[..], &of_registry[..]]);
-    let views = vec![view(&own, &[(&own, "1", Q0)]), view(&of_registry, &[(&of_registry, "2", Q0)])];
+    let views = vec![
+        view(&own, &[(&own, "1", Q0)]),
+        view(&of_registry, &[(&of_registry, "2", Q0)]),
+    ];
     rig.event(Event::Subscribed { ticket, views });
-    let want =
-        [got("$me/device/config", "1", Q0, true, None), got("$me/registry/config", "2", Q0, true, None)];
+    let want = [
+        got("$me/device/config", "1", Q0, true, None),
+        got("$me/registry/config", "2", Q0, true, None),
+    ];
     assert_eq!(rig.read(conn)[1..], want);
 }
 
 #[test]
 fn values_stream_within_the_window_and_newer_messages_wait_behind_them() {
-    let mut rig = Rig::with(Limits { send_window: 2, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        send_window: 2,
+        ..Limits::default()
+    });
     let conn = rig.client(broker(), "s");
     rig.send(conn, &subscribe(1, &[("#", Q1)]));
     let values: Vec<(String, String)> = (0..5).map(|n| (format!("t{n}"), n.to_string())).collect();
-    let values: Vec<_> = values.iter().map(|(t, v)| (t.as_str(), v.as_str(), Q1)).collect();
+    let values: Vec<_> = values
+        .iter()
+        .map(|(t, v)| (t.as_str(), v.as_str(), Q1))
+        .collect();
     rig.grant(vec![view("#", &values)]);
     assert_eq!(rig.read(conn).len(), 3);
     let publisher = rig.client(broker(), "p");
@@ -161,7 +203,11 @@ fn mqtt_3_8_4_3_the_same_filter_replaces_and_gets_its_values_again() {
         rig.grant(vec![view("t", &[("t", "v", Q1)])]);
         assert_eq!(rig.read(conn).len(), 2);
     }
-    assert_eq!(given_back(&rig.requests()), ["t"], "two were asked for, one is left");
+    assert_eq!(
+        given_back(&rig.requests()),
+        ["t"],
+        "two were asked for, one is left"
+    );
     let publisher = rig.client(broker(), "p");
     rig.send(publisher, &publish("t", b"x", 1, false));
     assert_eq!(rig.read(conn), [got("t", "x", Q1, false, Some(2))]);
@@ -181,7 +227,10 @@ fn messages_flow_on_while_a_subscription_is_replaced() {
 
 #[test]
 fn mqtt_3_10_4_unsubscribe_is_answered_at_once_and_stops_messages_and_values() {
-    let mut rig = Rig::with(Limits { send_window: 1, ..Limits::default() });
+    let mut rig = Rig::with(Limits {
+        send_window: 1,
+        ..Limits::default()
+    });
     let conn = rig.client(broker(), "s");
     rig.send(conn, &subscribe(1, &[("a/#", Q1), ("b", Q1)]));
     let values = [("a/1", "1", Q1), ("a/2", "2", Q1)];
@@ -204,7 +253,10 @@ fn what_ends_before_its_barrier_is_given_back_once() {
     let (ticket, _) = rig.subscribe_request();
     rig.send(conn, &unsubscribe(2, &["a"]));
     assert_eq!(given_back(&rig.requests()), ["a"]);
-    rig.event(Event::Subscribed { ticket, views: vec![view("a", &[("a", "1", Q0)]), view("b", &[])] });
+    rig.event(Event::Subscribed {
+        ticket,
+        views: vec![view("a", &[("a", "1", Q0)]), view("b", &[])],
+    });
     let codes = vec![granted(Q1), granted(Q1)];
     assert_eq!(rig.read(conn), [Got::Unsuback(2), Got::Suback(1, codes)]);
     let publisher = rig.client(broker(), "p");
@@ -223,7 +275,10 @@ fn a_connection_that_ends_before_its_barrier_gives_back_what_it_asked() {
     rig.shard.handle_lost(rig.now, conn.slot, Close::IoError);
     assert_eq!(given_back(&rig.requests()), ["a"]);
     rig.shard.forget(conn.slot);
-    rig.event(Event::Subscribed { ticket, views: vec![view("a", &[])] });
+    rig.event(Event::Subscribed {
+        ticket,
+        views: vec![view("a", &[])],
+    });
     assert!(rig.requests().is_empty());
 }
 
@@ -248,7 +303,12 @@ fn a_client_with_many_subscribes_under_way_is_not_read() {
     let requests = rig.requests();
     assert_eq!(rig.feed(conn, &subscribe(17, &[("a", Q1)])), 0);
     assert!(!rig.shard.wants_input(conn.slot));
-    let Some(Request::Subscribe { ticket, .. }) = requests.first() else { panic!("{requests:?}") };
-    rig.event(Event::Subscribed { ticket: *ticket, views: vec![view("a", &[])] });
+    let Some(Request::Subscribe { ticket, .. }) = requests.first() else {
+        panic!("{requests:?}")
+    };
+    rig.event(Event::Subscribed {
+        ticket: *ticket,
+        views: vec![view("a", &[])],
+    });
     assert_eq!(rig.resumed(), [conn.slot]);
 }
