@@ -309,7 +309,7 @@ impl Control {
         if peer.node == self.config.node {
             let is_mine = matches!(&self.life, Life::Starting(own) if own.nonce == nonce);
             if is_mine && self.installing.is_none() {
-                self.start(now, peer.incarnation, peer.slot);
+                self.start(peer.incarnation, peer.slot);
             }
         } else if let Some((running, ..)) = self.desk(now) {
             running.peers.add(now, peer);
