@@ -21,8 +21,9 @@ impl Control {
         self.look_at_lease(now);
         let incarnation = self.incarnation();
         let is_install = applied.is_empty() && state.applied() > self.state.applied();
+        // The first state may hold nodes that no effect tells of.
+        let mut has_nodes_changed = is_install || self.state.applied() == Index(0);
         self.state = state;
-        let mut has_nodes_changed = is_install;
         for entry in applied {
             for effect in &entry.effects {
                 has_nodes_changed |=

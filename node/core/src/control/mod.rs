@@ -18,6 +18,8 @@ mod running;
 mod subscribe;
 
 #[cfg(test)]
+mod cluster_test;
+#[cfg(test)]
 mod duties_test;
 #[cfg(test)]
 mod life_test;

@@ -2,7 +2,7 @@
 //!
 //! Everything is carried out at once and in order unless a test holds it back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     control::{Config, Control, LinkState, Output, Plant, Renewal},
@@ -10,6 +10,7 @@ use crate::{
     lease::Window,
     message::{Event, Request, Ticket},
     replica::{Applied, Command, Entry, Replica},
+    router::Table,
     time::{Moment, Timing},
     topic::TopicFilter,
 };
@@ -33,6 +34,21 @@ pub(super) struct Does {
     pub(super) link: bool,
 }
 
+impl Does {
+    pub(super) fn everything() -> Self {
+        Self {
+            apply: true,
+            adopt: true,
+            report: true,
+            read: true,
+            renew: true,
+            empty: true,
+            propose: true,
+            link: true,
+        }
+    }
+}
+
 pub(super) struct Node {
     pub(super) control: Control,
     pub(super) window: Window,
@@ -45,7 +61,9 @@ pub(super) struct Node {
     pub(super) proposals: Vec<(u64, Entry)>,
     pub(super) renewals: Vec<(u64, Renewal)>,
     pub(super) reads: Vec<u64>,
-    pub(super) adopted: Vec<(ShardId, Index)>,
+    pub(super) adopted: Vec<(ShardId, Arc<Table>)>,
+    /// What each shard routes by.
+    pub(super) tables: BTreeMap<ShardId, Arc<Table>>,
     pub(super) report: Index,
 }
 
@@ -78,16 +96,7 @@ impl World {
             if let Some(plant) = plant {
                 control.plant(plant);
             }
-            let does = Does {
-                apply: true,
-                adopt: true,
-                report: true,
-                read: true,
-                renew: true,
-                empty: true,
-                propose: true,
-                link: true,
-            };
+            let does = Does::everything();
             Node {
                 control,
                 window,
@@ -99,6 +108,7 @@ impl World {
                 renewals: Vec::new(),
                 reads: Vec::new(),
                 adopted: Vec::new(),
+                tables: BTreeMap::new(),
                 report: Index(0),
             }
         };
@@ -214,6 +224,9 @@ impl World {
             node.control.handle_tick(self.now);
         }
         self.settle();
+        for node in &mut self.nodes {
+            assert!(node.control.next_deadline() > self.now, "a driver would spin");
+        }
     }
 
     /// Carries out everything until nothing is left to do.
@@ -323,12 +336,19 @@ impl World {
         let node = &mut self.nodes[n];
         node.events.push((shard, event.clone()));
         let answer = match event {
-            Event::Adopt(table) if node.does.adopt => Request::Adopted(table.index),
+            Event::Adopt(table) if node.does.adopt => {
+                let index = table.index;
+                node.tables.insert(shard, table);
+                Request::Adopted(index)
+            }
             Event::Adopt(table) => {
-                node.adopted.push((shard, table.index));
+                node.adopted.push((shard, table));
                 return;
             }
-            Event::Fence | Event::Drain if node.does.empty => Request::Emptied,
+            Event::Fence | Event::Drain if node.does.empty => {
+                node.adopted.retain(|(of, _)| *of != shard);
+                Request::Emptied
+            }
             _ => return,
         };
         node.control.handle_request(self.now, shard, answer);
@@ -336,7 +356,9 @@ impl World {
 
     /// Lets the shards of a node answer the tables that were held back.
     pub(super) fn adopt(&mut self, n: usize) {
-        for (shard, index) in std::mem::take(&mut self.nodes[n].adopted) {
+        for (shard, table) in std::mem::take(&mut self.nodes[n].adopted) {
+            let index = table.index;
+            self.nodes[n].tables.insert(shard, table);
             self.nodes[n].control.handle_request(self.now, shard, Request::Adopted(index));
         }
         self.settle();
