@@ -166,7 +166,11 @@ impl Driver {
         let waits = !self.held.is_empty()
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
-            || !self.congested.is_empty();
+            || !self.suspects.is_empty();
+        // What core has for others waits for the lease; then its deadline, which has passed, would spin.
+        if !self.core.outbox().is_empty() && !self.core.may_flush(self.now) {
+            return Some(RETRY);
+        }
         let retry = waits.then(|| self.now + RETRY);
         let linger = self.lingering.iter().map(|(until, _)| *until).min();
         [self.core.next_deadline(), retry, linger]

@@ -51,6 +51,11 @@ impl Node {
     }
 
     pub(crate) fn with_bounds(shards: u8, bounds: Bounds) -> Self {
+        // `RUST_LOG=debug` shows why connections end.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
