@@ -240,13 +240,14 @@ impl Driver {
         );
         let mut conn = Conn {
             stream,
-            tls: handover.tls.map(|session| {
-                Box::new(Tls { session, pending: Vec::new(), at: 0, lot: 0 })
-            }),
+            tls: handover
+                .tls
+                .map(|session| Box::new(Tls { session, pending: Vec::new(), at: 0, lot: 0 })),
             rest: None,
             state: State { listed: true, ..State::default() },
             guest: Box::new(Guest {
                 client,
+                client_id: client_id.clone(),
                 door,
                 accepted: handover.accepted,
                 _seat: seat,
@@ -263,7 +264,7 @@ impl Driver {
         }
         self.conns[slot as usize] = Some(conn);
         self.meter.opened(door);
-        tracing::debug!(%client, client_id = &*client_id.0, door = door.label(), "connected");
+        tracing::info!(%client, client_id = &*client_id.0, door = door.label(), "connected");
         // Bytes may have come before the registration; reading finds out.
         self.ready.push_back(slot);
         if registered.is_err() {

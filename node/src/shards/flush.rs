@@ -164,7 +164,8 @@ fn tls_step(
         }
     } else {
         scratch.cipher.clear();
-        std::mem::swap(&mut scratch.cipher, &mut tls.pending);
+        scratch.cipher.extend_from_slice(&tls.pending);
+        tls.pending = Vec::new();
     }
     // The records are in the scratch buffer now, from `tls.at` on.
     while tls.at < scratch.cipher.len() {

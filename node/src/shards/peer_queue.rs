@@ -1,8 +1,6 @@
 //! What shards have for other nodes: one queue a peer, filled by the shards, drained by its link.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use mainstay_core::{

@@ -17,7 +17,10 @@ use mainstay::{
 };
 use mainstay_core::{
     catalog::{Catalog, Password, Resource},
-    ids::{Epoch, Incarnation, Index, NodeSet, NodeSlot, Position, ResourceId, ShardId, ShardSet, SpaceId},
+    ids::{
+        Epoch, Incarnation, Index, NodeSet, NodeSlot, Position, ResourceId, ShardId, ShardSet,
+        SpaceId,
+    },
     lease::Window,
     limits::Limits,
     message::{Event, Request, Ticket},
@@ -38,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) proxied: SocketAddr,
     pub(crate) window: Window,
     pub(crate) shards: Shards,
+    pub(crate) gate: Gate,
     pub(crate) brokers: Vec<ResourceId>,
     pub(crate) certificate: rustls::pki_types::CertificateDer<'static>,
     pub(crate) emptied: Arc<Mutex<HashSet<ShardId>>>,
@@ -110,7 +114,17 @@ impl Node {
             open(Options { proxy: ProxyMode::Required, trusted_networks: trusted, tls: None });
         let certificate = made.cert.der().clone();
         let node = Self {
-            plain, tls, proxied, window, shards: handle, brokers, certificate, emptied, tasks, runtime,
+            plain,
+            tls,
+            proxied,
+            window,
+            gate: rooms.gate.clone(),
+            shards: handle,
+            brokers,
+            certificate,
+            emptied,
+            tasks,
+            runtime,
         };
         wait_for("the node to serve", || node.shards.serving().is_some());
         node
@@ -127,7 +141,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.stop().cancel();
-        self.shards.stop();
         let ended = self.runtime.block_on(self.tasks.ended(Duration::from_secs(10)));
         assert!(ended || std::thread::panicking(), "everything ends");
         assert!(self.tasks.failure().is_none() || std::thread::panicking());
@@ -149,7 +162,8 @@ fn catalog(brokers: &[ResourceId]) -> Catalog {
     let mut catalog = Catalog::default();
     catalog.create(Resource::Folder { id: folder }).unwrap();
     for (number, &id) in brokers.iter().enumerate() {
-        let password = Password { id: ResourceId::from_random([100 + number as u8; 17]), phc: phc.clone() };
+        let password =
+            Password { id: ResourceId::from_random([100 + number as u8; 17]), phc: phc.clone() };
         let name = format!("b{number}").into();
         let broker = Resource::Broker { id, folder, name, passwords: vec![password] };
         catalog.create(broker).unwrap();
@@ -217,7 +231,9 @@ impl Control {
                 let epoch = Epoch(Position::new(Index(self.epoch), 0));
                 answer(Event::Claimed { conn: claim.conn, epoch });
             }
-            Request::Subscribe { ticket, space, filters } => self.subscribe(shard, ticket, space, filters),
+            Request::Subscribe { ticket, space, filters } => {
+                self.subscribe(shard, ticket, space, filters)
+            }
             Request::Unsubscribe { space, filters } => {
                 for filter in filters {
                     self.want(shard, space, filter, -1);
@@ -241,7 +257,13 @@ impl Control {
         }
     }
 
-    fn subscribe(&mut self, shard: ShardId, ticket: Ticket, space: SpaceId, filters: Vec<TopicFilter>) {
+    fn subscribe(
+        &mut self,
+        shard: ShardId,
+        ticket: Ticket,
+        space: SpaceId,
+        filters: Vec<TopicFilter>,
+    ) {
         let view = |filter: &TopicFilter| View::new(Values::default(), filter.clone());
         let views = filters.iter().map(view).collect();
         for filter in filters {
