@@ -1,0 +1,312 @@
+//! The task around core's `Control`.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use mainstay_core::{
+    control::{Config, Control, Output, ProposeError},
+    ids::{Index, NodeSlot},
+    lease::Window,
+    message::Event,
+    replica::{Outcome, Replica},
+    router::Table,
+};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::{
+    control::{
+        Handle, Inbox,
+        handle::Shared,
+        inbox::{ASKS, Ask},
+    },
+    peer::{Hub, PeerEvent},
+    raft,
+    shards::Shards,
+    tasks::clock,
+};
+
+/// Results of proposals, read indexes, renewals and confirmations on their way back; each of these is bounded by
+/// core (lanes, one read round, one renewal, one confirmation), so the channel never holds its senders for long.
+const RESULTS: usize = 256;
+/// Inputs of one kind handled in one go before others get their turn.
+const RUN: usize = 256;
+
+/// What the driver works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Carries proposals, reads and renewals.
+    pub raft: raft::Handle,
+    /// The shards' mailboxes.
+    pub shards: Shards,
+    /// The links.
+    pub hub: Hub,
+    /// The newest routing table, for links and logins.
+    pub table: Arc<ArcSwap<Table>>,
+    /// The shared end of the lease.
+    pub window: Window,
+    /// Where everything comes from.
+    pub inbox: Inbox,
+    /// Where the requests' tasks run.
+    pub runtime: runtime::Handle,
+}
+
+/// Owns core's control and its channels.
+#[derive(Debug)]
+pub struct Driver {
+    control: Control,
+    parts: Parts,
+    asks: mpsc::Receiver<Ask>,
+    results: mpsc::Receiver<Result_>,
+    result_sender: mpsc::Sender<Result_>,
+    shared: Arc<Shared>,
+    drained: watch::Sender<bool>,
+    grants: HashMap<u64, oneshot::Sender<bool>>,
+    answers: HashMap<u64, oneshot::Sender<Outcome>>,
+    readers: Vec<(Index, oneshot::Sender<Arc<Replica>>)>,
+    install: Option<raft::PrepareInstall>,
+    next: u64,
+    state: Arc<Replica>,
+}
+
+/// What became of something that the driver started.
+#[derive(Debug)]
+enum Result_ {
+    Proposed(u64, Result<Index, ProposeError>),
+    ReadIndex(u64, Option<Index>),
+    Renewed(u64, bool),
+    Confirmed(u64, bool),
+    Reader(Option<Index>, oneshot::Sender<Arc<Replica>>),
+}
+
+impl Driver {
+    /// Makes the driver and its handle; nothing happens before [`Driver::run`].
+    pub fn new(config: Config, seed: u64, parts: Parts) -> (Self, Handle) {
+        let (ask_sender, asks) = mpsc::channel(ASKS);
+        let (result_sender, results) = mpsc::channel(RESULTS);
+        let (drained, drained_receiver) = watch::channel(false);
+        let state = Arc::new(Replica::default());
+        let shared = Arc::new(Shared {
+            window: parts.window.clone(),
+            timing: config.timing,
+            serving: AtomicBool::new(false),
+            served_once: AtomicBool::new(false),
+            state: ArcSwap::new(state.clone()),
+            reports: [const { AtomicU64::new(0) }; NodeSlot::MAX as usize],
+        });
+        let handle =
+            Handle { asks: ask_sender, shared: shared.clone(), drained: drained_receiver };
+        let control = Control::new(config, parts.window.clone(), seed);
+        let driver = Self {
+            control,
+            parts,
+            asks,
+            results,
+            result_sender,
+            shared,
+            drained,
+            grants: HashMap::new(),
+            answers: HashMap::new(),
+            readers: Vec::new(),
+            install: None,
+            next: 0,
+            state,
+        };
+        (driver, handle)
+    }
+
+    /// Runs until the channels of the node's other rooms are closed.
+    pub async fn run(mut self) {
+        let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
+        self.control.handle_leadership(clock::now(), leadership.leads, leadership.term);
+        loop {
+            self.carry_out();
+            let wait = self.control.next_deadline().since(clock::now());
+            // A deadline that is due gives a millisecond to whatever else is ready.
+            let wait = wait.max(Duration::from_millis(1));
+            let inbox = &mut self.parts.inbox;
+            let mut applied = Vec::new();
+            let mut requests = Vec::new();
+            let mut peers = Vec::new();
+            tokio::select! {
+                biased;
+                count = inbox.applied.recv_many(&mut applied, RUN) => {
+                    if count == 0 { return }
+                    self.handle_applied(applied);
+                }
+                Some(result) = self.results.recv() => self.handle_result(result),
+                changed = inbox.leadership.changed() => {
+                    if changed.is_err() { return }
+                    let now = inbox.leadership.borrow_and_update().clone();
+                    self.control.handle_leadership(clock::now(), now.leads, now.term);
+                }
+                Some((renewal, reply)) = inbox.renewals.recv() => {
+                    let name = self.name();
+                    self.grants.insert(name, reply);
+                    self.control.handle_renewal(clock::now(), name, renewal);
+                }
+                count = inbox.requests.recv_many(&mut requests, RUN), if !inbox.requests.is_closed() => {
+                    if count == 0 { return }
+                    let now = clock::now();
+                    for (shard, request) in requests {
+                        self.control.handle_request(now, shard, request);
+                    }
+                }
+                count = inbox.peers.recv_many(&mut peers, RUN) => {
+                    if count == 0 { return }
+                    for event in peers {
+                        self.handle_peer(event);
+                    }
+                }
+                Some(install) = inbox.installs.recv() => {
+                    self.install = Some(install);
+                    self.control.handle_snapshot_request(clock::now());
+                }
+                Some(ask) = self.asks.recv() => self.handle_ask(ask),
+                () = tokio::time::sleep(wait) => {}
+            }
+            self.control.handle_tick(clock::now());
+        }
+    }
+
+    fn name(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn handle_applied(&mut self, runs: Vec<raft::AppliedRun>) {
+        for run in runs {
+            self.state = Arc::new(run.state.clone());
+            self.control.handle_applied(clock::now(), run.applied, run.state);
+        }
+        self.shared.state.store(self.state.clone());
+        let applied = self.state.applied();
+        let state = &self.state;
+        for (_, reader) in self.readers.extract_if(.., |(index, _)| *index <= applied) {
+            // A reader that went away needs no answer.
+            let _gone = reader.send(state.clone());
+        }
+    }
+
+    fn handle_result(&mut self, result: Result_) {
+        let now = clock::now();
+        match result {
+            Result_::Proposed(ticket, outcome) => self.control.handle_proposed(now, ticket, outcome),
+            Result_::ReadIndex(ticket, index) => self.control.handle_read_index(now, ticket, index),
+            Result_::Renewed(ticket, granted) => self.control.handle_renewed(now, ticket, granted),
+            Result_::Confirmed(ticket, yes) => self.control.handle_confirmed(now, ticket, yes),
+            Result_::Reader(Some(index), reader) => {
+                if index <= self.state.applied() {
+                    let _gone = reader.send(self.state.clone());
+                } else {
+                    self.readers.push((index, reader));
+                }
+            }
+            Result_::Reader(None, _) => {}
+        }
+    }
+
+    fn handle_peer(&mut self, event: PeerEvent) {
+        let now = clock::now();
+        match event {
+            PeerEvent::Report { slot, incarnation, index } => {
+                self.shared.reports[usize::from(slot.0)].store(index.0, Ordering::Relaxed);
+                self.control.handle_report(now, slot, incarnation, index);
+            }
+            PeerEvent::State { slot, incarnation, state } => {
+                self.control.handle_link(now, slot, incarnation, state);
+            }
+        }
+    }
+
+    fn handle_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Propose { command, reply } => {
+                let name = self.name();
+                self.answers.insert(name, reply);
+                self.control.handle_command(clock::now(), name, command);
+            }
+            Ask::Read { reply } => {
+                let raft = self.parts.raft.clone();
+                self.start(async move { Result_::Reader(raft.read_index().await, reply) });
+            }
+            Ask::Drain => self.control.handle_drain(clock::now()),
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.control.poll_output() {
+            self.carry_out_one(output);
+        }
+        if self.install.is_some() && self.control.may_install() {
+            if let Some(install) = self.install.take() {
+                install.allow();
+            }
+        }
+        let serving = self.control.is_serving(clock::now());
+        self.shared.serving.store(serving, Ordering::Relaxed);
+        if serving {
+            self.shared.served_once.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn carry_out_one(&mut self, output: Output) {
+        let raft = self.parts.raft.clone();
+        match output {
+            Output::Shard(shard, event) => {
+                if let Event::Adopt(table) = &event {
+                    self.parts.table.store(table.clone());
+                }
+                self.parts.shards.push_event(shard, event);
+            }
+            Output::Propose { ticket, entry } => {
+                // Handed over here, in order; only its fate is awaited in a task.
+                let fate = raft.propose(entry);
+                self.start(async move { Result_::Proposed(ticket, fate.await) });
+            }
+            Output::ReadIndex { ticket } => {
+                self.start(async move { Result_::ReadIndex(ticket, raft.read_index().await) });
+            }
+            Output::Renew { ticket, renewal } => {
+                self.start(async move { Result_::Renewed(ticket, raft.renew(renewal).await) });
+            }
+            Output::Confirm { ticket } => {
+                self.start(async move { Result_::Confirmed(ticket, raft.confirm().await) });
+            }
+            Output::Grant { reply, granted } => {
+                if let Some(reply) = self.grants.remove(&reply) {
+                    let _gone = reply.send(granted);
+                }
+            }
+            Output::Answer { reply, outcome } => {
+                if let Some(reply) = self.answers.remove(&reply)
+                    && let Some(outcome) = outcome
+                {
+                    let _gone = reply.send(outcome);
+                }
+            }
+            Output::Links { links } => self.parts.hub.set_links(links),
+            Output::Report(index) => self.parts.hub.report(index),
+            Output::Drained => {
+                self.drained.send_replace(true);
+            }
+        }
+    }
+
+    fn start(&self, work: impl Future<Output = Result_> + Send + 'static) {
+        let results = self.result_sender.clone();
+        crate::tasks::spawn_on(&self.parts.runtime, crate::tasks::Kind::Request, async move {
+            // The driver is gone only when the node is.
+            let _gone = results.send(work.await).await;
+        });
+    }
+}
