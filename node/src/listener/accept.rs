@@ -10,9 +10,10 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Cidr, Gate, greet, metrics, pipe, refuse};
+use super::{Gate, greet, metrics, pipe, refuse};
 use crate::{
     auth::Authenticator,
+    config::{Network, ProxyProtocol},
     shards::{Door, Shards},
     tasks::{Kind, Tasks, clock},
     tls,
@@ -21,26 +22,13 @@ use crate::{
 /// Between two tries when accepting fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a PROXY header comes before everything else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProxyMode {
-    /// It is not looked for.
-    #[default]
-    Off,
-    /// It may, from trusted networks.
-    Optional,
-    /// It must, from trusted networks; all else is closed.
-    Required,
-}
-
 /// How clients of one listener come in.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// PROXY protocol.
-    pub proxy: ProxyMode,
+    pub proxy: ProxyProtocol,
     /// Who may send a PROXY header.
-    pub trusted_networks: Vec<Cidr>,
+    pub trusted_networks: Vec<Network>,
     /// TLS, or plain.
     pub tls: Option<tls::Server>,
 }

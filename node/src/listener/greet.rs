@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
-    Listener, ProxyMode,
+    Listener,
     bounds::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, PROXY_TIMEOUT},
     connect::{self, First},
     pipe::{self, Pipe},
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     auth::Denied,
+    config::ProxyProtocol,
     shards::Handover,
     tasks::clock,
     tls::{self, HandshakeError},
@@ -44,8 +45,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(why: Reject, cause: &dyn ToString) -> Self {
-        Self { why: Some(why), cause: cause.to_string() }
+    fn new(why: Reject, cause: impl Into<String>) -> Self {
+        Self { why: Some(why), cause: cause.into() }
     }
 
     const PROBE: Self = Self { why: None, cause: String::new() };
@@ -92,7 +93,7 @@ pub(super) async fn greet(listener: &Listener, mut stream: TcpStream, newcomer: 
 }
 
 fn late(cause: &str) -> Refused {
-    Refused::new(Reject::ConnectTimeout, &cause)
+    Refused::new(Reject::ConnectTimeout, cause)
 }
 
 /// Socket options, PROXY header, handshake; what was read beyond them.
@@ -101,13 +102,13 @@ async fn open(
     stream: &mut TcpStream,
     client: &mut SocketAddr,
 ) -> Result<(Vec<u8>, Option<tls::Incoming>), Refused> {
-    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, &error))?;
+    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error.to_string()))?;
     let mut first = Vec::new();
     let trusted = listener.options.trusted_networks.iter().any(|net| net.contains(client.ip()));
     match (listener.options.proxy, trusted) {
-        (ProxyMode::Off, _) | (ProxyMode::Optional, false) => {}
-        (ProxyMode::Required, false) => {
-            return Err(Refused::new(Reject::ProxyError, &"not from a trusted network"));
+        (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => {}
+        (ProxyProtocol::Required, false) => {
+            return Err(Refused::new(Reject::ProxyError, "not from a trusted network"));
         }
         (mode, true) => {
             let header = timeout(PROXY_TIMEOUT, read_proxy(stream, &mut first, mode));
@@ -128,7 +129,7 @@ async fn open(
         }
         Err(error) => {
             tls::metrics::handshake_failed();
-            Err(Refused::new(Reject::TlsError, &detail(&error)))
+            Err(Refused::new(Reject::TlsError, detail(&error)))
         }
     }
 }
@@ -137,16 +138,18 @@ async fn open(
 async fn read_proxy(
     stream: &mut TcpStream,
     first: &mut Vec<u8>,
-    mode: ProxyMode,
+    mode: ProxyProtocol,
 ) -> Result<Option<SocketAddr>, Refused> {
     loop {
-        match proxy::parse(first).map_err(|error| Refused::new(Reject::ProxyError, &error))? {
+        match proxy::parse(first)
+            .map_err(|error| Refused::new(Reject::ProxyError, error.to_string()))?
+        {
             Parsed::Header { length, source } => {
                 first.drain(..length);
                 return Ok(source);
             }
-            Parsed::Absent if mode == ProxyMode::Required => {
-                return Err(Refused::new(Reject::ProxyError, &"no PROXY header"));
+            Parsed::Absent if mode == ProxyProtocol::Required => {
+                return Err(Refused::new(Reject::ProxyError, "no PROXY header"));
             }
             Parsed::Absent => return Ok(None),
             Parsed::Incomplete => {}
@@ -155,9 +158,9 @@ async fn read_proxy(
         first.reserve(proxy::MAX_HEADER.saturating_sub(first.len()).min(1024));
         match stream.read_buf(first).await {
             Ok(0) if first.is_empty() => return Err(Refused::PROBE),
-            Ok(0) => return Err(Refused::new(Reject::IoError, &"closed within the PROXY header")),
+            Ok(0) => return Err(Refused::new(Reject::IoError, "closed within the PROXY header")),
             Ok(_) => {}
-            Err(error) => return Err(Refused::new(Reject::IoError, &error)),
+            Err(error) => return Err(Refused::new(Reject::IoError, error.to_string())),
         }
     }
 }
@@ -175,7 +178,7 @@ async fn log_in(
     let check = check(listener, pipe.bytes(), client_id);
     timeout(LOGIN_TIMEOUT, check)
         .await
-        .unwrap_or_else(|_| Err(Refused::new(Reject::Busy, &"no answer")))
+        .unwrap_or_else(|_| Err(Refused::new(Reject::Busy, "no answer")))
 }
 
 /// Reads until the CONNECT is whole; the room that it takes.
@@ -185,12 +188,12 @@ async fn read_connect(
 ) -> Result<Option<OwnedSemaphorePermit>, Refused> {
     let mut room = None;
     loop {
-        match connect::read(pipe.bytes()).map_err(|(why, cause)| Refused::new(why, &cause))? {
+        match connect::read(pipe.bytes()).map_err(|(why, cause)| Refused::new(why, cause))? {
             First::Connect(..) => return Ok(room),
             First::Incomplete { length: Some(length) } if room.is_none() => {
                 room =
                     listener.rooms.gate.room_for(length).ok_or_else(|| {
-                        Refused::new(Reject::Busy, &"too many large CONNECTs at once")
+                        Refused::new(Reject::Busy, "too many large CONNECTs at once")
                     })?;
             }
             First::Incomplete { .. } => {}
@@ -199,12 +202,12 @@ async fn read_connect(
             Ok(true) => {}
             // A balancer's probe, and a client that changed its mind.
             Ok(false) if pipe.bytes().is_empty() => return Err(Refused::PROBE),
-            Ok(false) => return Err(Refused::new(Reject::IoError, &"closed within the CONNECT")),
+            Ok(false) => return Err(Refused::new(Reject::IoError, "closed within the CONNECT")),
             Err(HandshakeError::Socket(error)) if pipe.bytes().is_empty() => {
                 tracing::debug!(%error, "connection reset before its first byte");
                 return Err(Refused::PROBE);
             }
-            Err(error) => return Err(Refused::new(Reject::IoError, &detail(&error))),
+            Err(error) => return Err(Refused::new(Reject::IoError, detail(&error))),
         }
     }
 }
@@ -216,18 +219,18 @@ async fn check(
     client_id: &mut Option<ClientId>,
 ) -> Result<Accepted, Refused> {
     let First::Connect(connect, used) =
-        connect::read(bytes).map_err(|(why, cause)| Refused::new(why, &cause))?
+        connect::read(bytes).map_err(|(why, cause)| Refused::new(why, cause))?
     else {
-        return Err(Refused::new(Reject::ProtocolError, &"no CONNECT"));
+        return Err(Refused::new(Reject::ProtocolError, "no CONNECT"));
     };
     let mut random = [0; 16];
     ring::rand::SystemRandom::new()
         .fill(&mut random)
-        .map_err(|_| Refused::new(Reject::Busy, &"no randomness"))?;
+        .map_err(|_| Refused::new(Reject::Busy, "no randomness"))?;
     let id = connect::client_id(&connect, random)
-        .map_err(|why| Refused::new(why, &"client ID not allowed"))?;
+        .map_err(|why| Refused::new(why, "client ID not allowed"))?;
     *client_id = Some(id.clone());
-    let will = connect::will(&connect).map_err(|why| Refused::new(why, &"will topic too long"))?;
+    let will = connect::will(&connect).map_err(|why| Refused::new(why, "will topic too long"))?;
     let (principal, credential) = authenticate(listener, &connect).await?;
     let keep_alive = connect::keep_alive(&connect);
     let login = Login { principal, credential, client_id: id, keep_alive, will };
@@ -238,12 +241,12 @@ async fn authenticate(
     listener: &Listener,
     connect: &Connect<'_>,
 ) -> Result<(Principal, mainstay_core::catalog::Credential), Refused> {
-    let not_serving = || Refused::new(Reject::NoQuorum, &"the node does not serve now");
+    let not_serving = || Refused::new(Reject::NoQuorum, "the node does not serve now");
     let table = listener.rooms.shards.serving().ok_or_else(not_serving)?;
     let check = listener.rooms.auth.check(&table.catalog, connect.username, connect.password);
     check.await.map_err(|denied| match denied {
-        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, &denied),
-        Denied::Busy => Refused::new(Reject::Busy, &denied),
+        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied.to_string()),
+        Denied::Busy => Refused::new(Reject::Busy, denied.to_string()),
     })
 }
 

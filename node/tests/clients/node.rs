@@ -10,7 +10,8 @@ use std::{
 
 use mainstay::{
     auth::{Authenticator, hash_password},
-    listener::{Bounds, Gate, Listener, Options, ProxyMode, Rooms, bind},
+    config::ProxyProtocol,
+    listener::{Bounds, Gate, Listener, Options, Rooms, bind},
     shards::{self, Shards},
     tasks::{Kind, Tasks, clock},
     tls,
@@ -106,12 +107,12 @@ impl Node {
         let trusted = vec!["127.0.0.0/8".parse().unwrap()];
         let plain = open(Options::default());
         let tls = open(Options {
-            proxy: ProxyMode::Optional,
+            proxy: ProxyProtocol::Optional,
             trusted_networks: trusted.clone(),
             tls: Some(server),
         });
         let proxied =
-            open(Options { proxy: ProxyMode::Required, trusted_networks: trusted, tls: None });
+            open(Options { proxy: ProxyProtocol::Required, trusted_networks: trusted, tls: None });
         let certificate = made.cert.der().clone();
         let node = Self {
             plain,
@@ -236,7 +237,7 @@ impl Control {
             }
             Request::Unsubscribe { space, filters } => {
                 for filter in filters {
-                    self.want(shard, space, filter, -1);
+                    self.want(shard, space, &filter, -1);
                 }
                 self.table.index.0 += 1;
                 self.publish();
@@ -267,14 +268,14 @@ impl Control {
         let view = |filter: &TopicFilter| View::new(Values::default(), filter.clone());
         let views = filters.iter().map(view).collect();
         for filter in filters {
-            self.want(shard, space, filter, 1);
+            self.want(shard, space, &filter, 1);
         }
         self.table.index.0 += 1;
         self.waiting.push((self.table.index, shard, Event::Subscribed { ticket, views }));
         self.publish();
     }
 
-    fn want(&mut self, shard: ShardId, space: SpaceId, filter: TopicFilter, change: i32) {
+    fn want(&mut self, shard: ShardId, space: SpaceId, filter: &TopicFilter, change: i32) {
         let count = self.wanted.entry((space, filter.clone(), shard)).or_default();
         *count = count.saturating_add_signed(change);
         let wanting = |shard: &ShardId| {
@@ -282,7 +283,7 @@ impl Control {
         };
         let shards = (0..self.shards.count()).map(ShardId).filter(wanting);
         let shards = shards.fold(ShardSet::default(), ShardSet::with);
-        self.table.routes.set_shards(space, &filter, shards);
+        self.table.routes.set_shards(space, filter, shards);
     }
 
     fn answer_waiting(&mut self) {
