@@ -5,10 +5,12 @@
 //! through a [`Trie`]. It never orders or removes duplicates: a session that matches by two filters
 //! is visited twice, and the caller stamps it.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 
+use super::exact::Exact;
 use super::slab::{Key, Slab};
+use super::targets::Targets;
 use super::{HashKey, TopicFilter, Trie};
 
 /// The most targets in one table. It bounds the memory of one shard's subscriptions to about 1 GiB
@@ -18,11 +20,14 @@ pub const MAX_LOCAL_TARGETS: usize = 4 << 20;
 
 /// Filters and the targets of each; `T` is small: a session's slot and the subscription in it.
 ///
-/// Invariants: an entry has at least one target; `by_filter` names every entry, `wild` those with a
-/// wildcard; each handle points to the place of its target, and the place back to the handle.
-pub struct Table<T> {
-    by_filter: HashMap<TopicFilter, u32, HashKey>,
-    wild: Trie<u32>,
+/// Invariants: an entry has at least one target; it is named once, by `exact` or by `trie`, and by
+/// `trie` if it has a wildcard; each handle points to the place of its target, and the place back to
+/// the handle.
+pub struct Table<T, S = HashKey> {
+    hasher: S,
+    /// Hash of a filter to its entry. Where two have the same hash, the second lies in `trie`.
+    exact: Exact,
+    trie: Trie<u32>,
     entries: Slab<Entry<T>>,
     places: Slab<Place>,
 }
@@ -60,26 +65,20 @@ struct Entry<T> {
     targets: Targets<T>,
 }
 
-/// Most filters have one target, which then needs no allocation.
-enum Targets<T> {
-    One(T, u32),
-    /// The targets in one piece, to be visited as such, and beside each the index of its handle.
-    Many(Vec<T>, Vec<u32>),
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Place {
     entry: u32,
     at: u32,
 }
 
-impl<T: Copy> Table<T> {
-    /// Makes an empty one, whose hash table is keyed.
+impl<T: Copy, S: BuildHasher> Table<T, S> {
+    /// Makes an empty one. The hasher is keyed, since clients choose the filters.
     #[must_use]
-    pub fn new(key: HashKey) -> Self {
+    pub fn new(hasher: S) -> Self {
         Self {
-            by_filter: HashMap::with_hasher(key),
-            wild: Trie::new(),
+            hasher,
+            exact: Exact::new(),
+            trie: Trie::new(),
             entries: Slab::new(),
             places: Slab::new(),
         }
@@ -110,19 +109,25 @@ impl<T: Copy> Table<T> {
     /// what the targets cost is the caller's to count.
     #[inline]
     pub fn find(&self, name: &str, mut visit: impl FnMut(&[T])) -> usize {
-        let mut visits = 1;
-        let mut entry = |index: &u32| {
+        if let Some((_, entry)) = self.exact(self.hasher.hash_one(name), name) {
+            visit(entry.targets.as_slice());
+        }
+        if self.trie.is_empty() {
+            return 1;
+        }
+        1 + self.trie.find(name, |index| {
             if let Some(entry) = self.entries.at(*index) {
                 visit(entry.targets.as_slice());
             }
-        };
-        if let Some(index) = self.by_filter.get(name) {
-            entry(index);
-        }
-        if !self.wild.is_empty() {
-            visits += self.wild.find(name, entry);
-        }
-        visits
+        })
+    }
+
+    /// The entry of exactly this text, unless it lies in the trie.
+    #[inline]
+    fn exact(&self, hash: u64, text: &str) -> Option<(u32, &Entry<T>)> {
+        let index = self.exact.get(hash)?;
+        let entry = self.entries.at(index)?;
+        (entry.filter.as_str() == text).then_some((index, entry))
     }
 
     /// Adds a target to a filter. The same target given twice is there twice, under two handles.
@@ -134,36 +139,41 @@ impl<T: Copy> Table<T> {
         if self.len() >= MAX_LOCAL_TARGETS {
             return Err(TableFull);
         }
-        let present = self.by_filter.get(filter.as_str()).copied();
+        let hash = self.hasher.hash_one(filter.as_str());
+        let present = match self.exact(hash, filter.as_str()) {
+            Some((index, _)) => Some(index),
+            None => self.trie.get(filter).copied(),
+        };
         let key = self.places.insert(Place { entry: 0, at: 0 });
-        let handle = Handle(key);
-        if let Some(index) = present
-            && let Some(entry) = self.entries.at_mut(index)
-        {
-            let at = entry.targets.push(target, key.index);
-            self.move_to(key.index, Place { entry: index, at });
-            return Ok(Inserted {
-                handle,
-                first: false,
-            });
-        }
-        let entry = self.entries.insert(Entry {
-            filter: filter.clone(),
-            targets: Targets::One(target, key.index),
-        });
-        let place = Place {
-            entry: entry.index,
-            at: 0,
+        let place = match present.and_then(|index| Some((index, self.entries.at_mut(index)?))) {
+            Some((entry, present)) => Place {
+                entry,
+                at: present.targets.push(target, key.index),
+            },
+            None => Place {
+                entry: self.begin(hash, filter, Targets::One(target, key.index)),
+                at: 0,
+            },
         };
         self.move_to(key.index, place);
-        self.by_filter.insert(filter.clone(), entry.index);
-        if filter.has_wildcard() {
-            self.wild.insert(filter, entry.index);
-        }
         Ok(Inserted {
-            handle,
-            first: true,
+            handle: Handle(key),
+            first: present.is_none(),
         })
+    }
+
+    fn begin(&mut self, hash: u64, filter: &TopicFilter, targets: Targets<T>) -> u32 {
+        let entry = Entry {
+            filter: filter.clone(),
+            targets,
+        };
+        let index = self.entries.insert(entry).index;
+        if filter.has_wildcard() || self.exact.get(hash).is_some() {
+            self.trie.insert(filter, index);
+        } else {
+            self.exact.insert(hash, index);
+        }
+        index
     }
 
     /// Puts another target in the place of one, as when a client subscribes again at another QoS
@@ -195,9 +205,9 @@ impl<T: Copy> Table<T> {
 
     fn end(&mut self, entry: u32) -> Option<TopicFilter> {
         let Entry { filter, .. } = self.entries.remove_at(entry)?;
-        self.by_filter.remove(filter.as_str());
-        if filter.has_wildcard() {
-            self.wild.remove(&filter);
+        let hash = self.hasher.hash_one(filter.as_str());
+        if self.trie.remove(&filter).is_none() && self.exact.get(hash) == Some(entry) {
+            self.exact.remove(hash);
         }
         Some(filter)
     }
@@ -209,84 +219,12 @@ impl<T: Copy> Table<T> {
     }
 }
 
-impl<T> fmt::Debug for Table<T> {
+impl<T, S> fmt::Debug for Table<T, S> {
     /// Tells the sizes alone: a shard may hold a million subscriptions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("filters", &self.entries.len())
             .field("targets", &self.places.len())
             .finish_non_exhaustive()
-    }
-}
-
-struct Taken<T> {
-    target: T,
-    /// Whose target now lies in the place.
-    moved: Option<u32>,
-    last: bool,
-}
-
-impl<T: Copy> Targets<T> {
-    #[inline]
-    fn as_slice(&self) -> &[T] {
-        match self {
-            Self::One(target, _) => std::slice::from_ref(target),
-            Self::Many(targets, _) => targets,
-        }
-    }
-
-    fn at_mut(&mut self, at: u32) -> Option<&mut T> {
-        match self {
-            Self::One(target, _) => Some(target),
-            Self::Many(targets, _) => targets.get_mut(at as usize),
-        }
-    }
-
-    /// Adds a target and returns its position.
-    fn push(&mut self, target: T, handle: u32) -> u32 {
-        match self {
-            Self::One(first, of_first) => {
-                *self = Self::Many(vec![*first, target], vec![*of_first, handle]);
-                1
-            }
-            Self::Many(targets, handles) => {
-                targets.push(target);
-                handles.push(handle);
-                targets.len() as u32 - 1
-            }
-        }
-    }
-
-    /// Takes out the target at a position and puts the last one there.
-    fn swap_remove(&mut self, at: u32) -> Option<Taken<T>> {
-        let (targets, handles) = match self {
-            Self::One(target, _) => {
-                return Some(Taken {
-                    target: *target,
-                    moved: None,
-                    last: true,
-                });
-            }
-            Self::Many(targets, handles) => (targets, handles),
-        };
-        let at = at as usize;
-        if at >= targets.len() || at >= handles.len() {
-            return None;
-        }
-        let target = targets.swap_remove(at);
-        handles.swap_remove(at);
-        let moved = handles.get(at).copied();
-        if let ([target], [handle]) = (&targets[..], &handles[..]) {
-            *self = Self::One(*target, *handle);
-        } else if targets.len() * 4 < targets.capacity() {
-            // What a crowd left behind is given back, seldom enough to cost nothing on average.
-            targets.shrink_to(targets.len() * 2);
-            handles.shrink_to(handles.len() * 2);
-        }
-        Some(Taken {
-            target,
-            moved,
-            last: false,
-        })
     }
 }

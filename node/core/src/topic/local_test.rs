@@ -1,5 +1,7 @@
 //! The shard's table against the plain matcher, and its handles against any order of changes.
 
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -11,7 +13,23 @@ fn table() -> Table<u32> {
     Table::new(HashKey::new(1, 2))
 }
 
-fn found(table: &Table<u32>, name: &str) -> Vec<u32> {
+/// A hasher with four hashes, so that filters without a wildcard collide.
+#[derive(Default)]
+struct Narrow(u64);
+
+impl Hasher for Narrow {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |sum, byte| (sum + u64::from(*byte)) % 4);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn found<S: BuildHasher>(table: &Table<u32, S>, name: &str) -> Vec<u32> {
     let mut targets = Vec::new();
     table.find(name, |some| {
         assert!(!some.is_empty(), "a filter without a target is gone");
@@ -34,51 +52,61 @@ proptest! {
         changes in vec((any_filter(), 0_u32..5, any::<Index>()), 1..150),
         names in vec(name(), 1..30),
     ) {
-        let mut table = table();
-        let mut model: Vec<(TopicFilter, u32, Handle)> = Vec::new();
-        let mut past: Vec<Handle> = Vec::new();
-        for (number, (filter, kind, which)) in changes.iter().enumerate() {
-            let target = number as u32;
-            match kind {
-                0 | 1 if !model.is_empty() => {
-                    let (filter, target, handle) = model.swap_remove(which.index(model.len()));
-                    let removed = table.remove(handle).unwrap();
-                    prop_assert_eq!(removed.target, target);
-                    let last = !model.iter().any(|(other, ..)| *other == filter);
-                    prop_assert_eq!(removed.ended, last.then_some(filter));
-                    past.push(handle);
-                }
-                2 if !model.is_empty() => {
-                    let chosen = which.index(model.len());
-                    let (_, present, handle) = &mut model[chosen];
-                    prop_assert_eq!(table.replace(*handle, target), Some(*present));
-                    *present = target;
-                }
-                _ => {
-                    let inserted = table.insert(filter, target).unwrap();
-                    let first = !model.iter().any(|(other, ..)| other == filter);
-                    prop_assert_eq!(inserted.first, first);
-                    model.push((filter.clone(), target, inserted.handle));
-                }
+        follow(table(), &changes, &names)?;
+        let narrow = BuildHasherDefault::<Narrow>::default();
+        follow(Table::new(narrow), &changes, &names)?;
+    }
+}
+
+fn follow<S: BuildHasher>(
+    mut table: Table<u32, S>,
+    changes: &[(TopicFilter, u32, Index)],
+    names: &[String],
+) -> Result<(), TestCaseError> {
+    let mut model: Vec<(TopicFilter, u32, Handle)> = Vec::new();
+    let mut past: Vec<Handle> = Vec::new();
+    for (number, (filter, kind, which)) in changes.iter().enumerate() {
+        let target = number as u32;
+        match kind {
+            0 | 1 if !model.is_empty() => {
+                let (filter, target, handle) = model.swap_remove(which.index(model.len()));
+                let removed = table.remove(handle).unwrap();
+                prop_assert_eq!(removed.target, target);
+                let last = !model.iter().any(|(other, ..)| *other == filter);
+                prop_assert_eq!(removed.ended, last.then_some(filter));
+                past.push(handle);
             }
-            for handle in &past {
-                prop_assert_eq!(table.remove(*handle), None);
-                prop_assert_eq!(table.replace(*handle, 0), None);
+            2 if !model.is_empty() => {
+                let chosen = which.index(model.len());
+                let (_, present, handle) = &mut model[chosen];
+                prop_assert_eq!(table.replace(*handle, target), Some(*present));
+                *present = target;
+            }
+            _ => {
+                let inserted = table.insert(filter, target).unwrap();
+                let first = !model.iter().any(|(other, ..)| other == filter);
+                prop_assert_eq!(inserted.first, first);
+                model.push((filter.clone(), target, inserted.handle));
             }
         }
-        prop_assert_eq!(table.len(), model.len());
-        for name in &names {
-            prop_assert_eq!(found(&table, name), expected(&model, name), "{}", name);
-        }
-        for (_, target, handle) in &model {
-            prop_assert_eq!(table.remove(*handle).unwrap().target, *target);
-        }
-        prop_assert!(table.is_empty());
-        prop_assert_eq!(table.filters(), 0);
-        for name in &names {
-            prop_assert_eq!(table.find(name, |_| panic!("nothing is there")), 1);
+        for handle in &past {
+            prop_assert_eq!(table.remove(*handle), None);
+            prop_assert_eq!(table.replace(*handle, 0), None);
         }
     }
+    prop_assert_eq!(table.len(), model.len());
+    for name in names {
+        prop_assert_eq!(found(&table, name), expected(&model, name), "{}", name);
+    }
+    for (_, target, handle) in &model {
+        prop_assert_eq!(table.remove(*handle).unwrap().target, *target);
+    }
+    prop_assert!(table.is_empty());
+    prop_assert_eq!(table.filters(), 0);
+    for name in names {
+        prop_assert_eq!(table.find(name, |_| panic!("nothing is there")), 1);
+    }
+    Ok(())
 }
 
 #[test]

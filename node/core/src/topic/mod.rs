@@ -5,6 +5,7 @@
 //! made. This room knows no rights, no aliases' meaning and no packets.
 
 mod error;
+mod exact;
 mod filter;
 mod hash;
 mod local;
@@ -12,6 +13,7 @@ mod name;
 mod node;
 mod short;
 mod slab;
+mod targets;
 mod text;
 mod trie;
 

@@ -13,8 +13,8 @@ use super::short::Short;
 
 /// The deepest level that has nodes of its own. Real filters have about ten levels. Deeper ones lie
 /// in one list a node and are compared one by one: a filter there costs its own levels at most, of
-/// which it has more than this. At about 1 KiB of stack a level, dropping stays far within the
-/// smallest thread's stack.
+/// which it has more than this. A level takes below 1 KiB of stack, dropping included, so that all of
+/// them fit into the smallest thread's.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// Up to this many children lie in a vector and are compared one by one, which is faster than any
