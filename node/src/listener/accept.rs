@@ -54,7 +54,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Accepts on the sockets that [`super::bind`] opened, until the node stops.
+    /// Accepts on the sockets that [`super::bind`] opened, until the node stops or [`Gate::close`].
     ///
     /// # Errors
     ///
@@ -67,7 +67,10 @@ impl Listener {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             let accepting = listener.clone();
             listener.rooms.tasks.spawn(Kind::Acceptor, async move {
-                accepting.accept(socket).await;
+                tokio::select! {
+                    () = accepting.accept(socket) => {}
+                    () = accepting.rooms.gate.closed.cancelled() => {}
+                }
                 Ok::<(), Infallible>(())
             });
         }
@@ -78,7 +81,7 @@ impl Listener {
         if self.options.tls.is_some() { Door::Tls } else { Door::Plain }
     }
 
-    async fn accept(self: Arc<Self>, socket: tokio::net::TcpListener) {
+    async fn accept(self: &Arc<Self>, socket: tokio::net::TcpListener) {
         let gate = &self.rooms.gate;
         loop {
             let (stream, peer) = match socket.accept().await {
@@ -92,7 +95,13 @@ impl Listener {
             let Ok(half_open) = gate.half_open.clone().acquire_owned().await else { return };
             let peer = pipe::canonical(peer);
             let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
-                refuse::report(self.door(), peer, None, refuse::Reject::Quota, "too many connections");
+                refuse::report(
+                    self.door(),
+                    peer,
+                    None,
+                    refuse::Reject::Quota,
+                    "too many connections",
+                );
                 continue;
             };
             self.greet(stream, peer, permit, half_open);

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::ProxyProtocol,
     auth::Denied,
+    config::ProxyProtocol,
     shards::Handover,
     tasks::clock,
     tls::{self, HandshakeError},
@@ -45,8 +46,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(why: Reject, cause: impl ToString) -> Self {
-        Self { why: Some(why), cause: cause.to_string() }
+    fn new(why: Reject, cause: impl Into<String>) -> Self {
+        Self { why: Some(why), cause: cause.into() }
     }
 
     const PROBE: Self = Self { why: None, cause: String::new() };
@@ -102,7 +103,7 @@ async fn open(
     stream: &mut TcpStream,
     client: &mut SocketAddr,
 ) -> Result<(Vec<u8>, Option<tls::Incoming>), Refused> {
-    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error))?;
+    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error.to_string()))?;
     let mut first = Vec::new();
     let trusted = listener.options.trusted_networks.iter().any(|net| net.contains(client.ip()));
     match (listener.options.proxy, trusted) {
@@ -141,7 +142,9 @@ async fn read_proxy(
     mode: ProxyProtocol,
 ) -> Result<Option<SocketAddr>, Refused> {
     loop {
-        match proxy::parse(first).map_err(|error| Refused::new(Reject::ProxyError, error))? {
+        match proxy::parse(first)
+            .map_err(|error| Refused::new(Reject::ProxyError, error.to_string()))?
+        {
             Parsed::Header { length, source } => {
                 first.drain(..length);
                 return Ok(source);
@@ -158,7 +161,7 @@ async fn read_proxy(
             Ok(0) if first.is_empty() => return Err(Refused::PROBE),
             Ok(0) => return Err(Refused::new(Reject::IoError, "closed within the PROXY header")),
             Ok(_) => {}
-            Err(error) => return Err(Refused::new(Reject::IoError, error)),
+            Err(error) => return Err(Refused::new(Reject::IoError, error.to_string())),
         }
     }
 }
@@ -174,7 +177,9 @@ async fn log_in(
     let read = timeout(left, read_connect(listener, pipe)).await;
     let _room = read.unwrap_or_else(|_| Err(late("no CONNECT in time")))?;
     let check = check(listener, pipe.bytes(), client_id);
-    timeout(LOGIN_TIMEOUT, check).await.unwrap_or_else(|_| Err(Refused::new(Reject::Busy, "no answer")))
+    timeout(LOGIN_TIMEOUT, check)
+        .await
+        .unwrap_or_else(|_| Err(Refused::new(Reject::Busy, "no answer")))
 }
 
 /// Reads until the CONNECT is whole; the room that it takes.
@@ -187,9 +192,10 @@ async fn read_connect(
         match connect::read(pipe.bytes()).map_err(|(why, cause)| Refused::new(why, cause))? {
             First::Connect(..) => return Ok(room),
             First::Incomplete { length: Some(length) } if room.is_none() => {
-                room = listener.rooms.gate.room_for(length).ok_or_else(|| {
-                    Refused::new(Reject::Busy, "too many large CONNECTs at once")
-                })?;
+                room =
+                    listener.rooms.gate.room_for(length).ok_or_else(|| {
+                        Refused::new(Reject::Busy, "too many large CONNECTs at once")
+                    })?;
             }
             First::Incomplete { .. } => {}
         }
@@ -240,8 +246,8 @@ async fn authenticate(
     let table = listener.rooms.shards.serving().ok_or_else(not_serving)?;
     let check = listener.rooms.auth.check(&table.catalog, connect.username, connect.password);
     check.await.map_err(|denied| match denied {
-        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied),
-        Denied::Busy => Refused::new(Reject::Busy, denied),
+        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied.to_string()),
+        Denied::Busy => Refused::new(Reject::Busy, denied.to_string()),
     })
 }
 
