@@ -35,7 +35,6 @@ pub(crate) struct Seen {
 pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) file: Arc<NodeFile>,
-    pub(crate) channels: Arc<Channels>,
     pub(crate) seen: watch::Receiver<Seen>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -99,11 +98,11 @@ impl Nodes {
         let (seen_in, seen) = watch::channel(Seen::default());
         let control = tokio::spawn(control(feeds, seen_in));
         let (handle, service) =
-            starter.start(settings, Arc::clone(&file), Arc::clone(&channels), runtime).await.unwrap();
+            starter.start(settings, Arc::clone(&file), channels, runtime).await.unwrap();
         let stop = CancellationToken::new();
         let stopping = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move { server.serve(service, stopping).await.unwrap() });
-        Node { handle, file, channels, seen, stop, tasks: vec![control, serving] }
+        Node { handle, file, seen, stop, tasks: vec![control, serving] }
     }
 }
 
