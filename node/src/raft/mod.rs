@@ -39,6 +39,6 @@ pub use service::Service;
 pub use settings::Settings;
 pub use start::{Feeds, StartError, Starter, feeds};
 pub use types::{
-    Entry, LogId, Membership, NodeId, Payload, Peer, Raft, SnapshotMeta, StoredMembership,
-    TypeConfig, Vote,
+    CommittedLeaderId, Entry, LogId, Membership, NodeId, Payload, Peer, Raft, SnapshotMeta,
+    StoredMembership, TypeConfig, Vote,
 };
