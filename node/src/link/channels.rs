@@ -86,7 +86,12 @@ impl Channels {
     #[cfg(test)]
     pub(super) fn pretending(credentials: Credentials, name: &str) -> Self {
         let stamp = Stamp::new(name, Home::default()).unwrap();
-        Self { credentials, stamp, runtime: Handle::current(), open: Mutex::default() }
+        Self {
+            credentials,
+            stamp,
+            runtime: Handle::current(),
+            open: Mutex::default(),
+        }
     }
 
     /// The name of this node.

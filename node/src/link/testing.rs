@@ -86,10 +86,20 @@ impl Cluster for Door {
     ) -> Result<Response<Self::LinkStream>, Status> {
         let caller = Caller::of(&request)?;
         let (answer, accepted) = oneshot::channel();
-        let incoming = Incoming { caller, frames: request.into_inner(), answer };
+        let incoming = Incoming {
+            caller,
+            frames: request.into_inner(),
+            answer,
+        };
         let links = self.0.as_ref().ok_or_else(|| Status::unimplemented(""))?;
-        links.send(incoming).await.map_err(|_| Status::unavailable("gone"))?;
-        accepted.await.map_err(|_| Status::unavailable("gone"))?.map(Response::new)
+        links
+            .send(incoming)
+            .await
+            .map_err(|_| Status::unavailable("gone"))?;
+        accepted
+            .await
+            .map_err(|_| Status::unavailable("gone"))?
+            .map(Response::new)
     }
 
     async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeResponse>, Status> {
@@ -105,7 +115,10 @@ impl Cluster for Door {
     ) -> Result<Response<RaftResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn propose(&self, _: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
+    async fn propose(
+        &self,
+        _: Request<ProposeRequest>,
+    ) -> Result<Response<ProposeResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn read_index(

@@ -51,15 +51,16 @@ struct Inbox(watch::Sender<Got>);
 
 impl ShardInbox for Inbox {
     fn push_batch(&self, _: ShardId, _: Origin, batch: Batch) {
-        let numbers = batch.iter().map(|message| {
-            u32::from_le_bytes(message.unwrap().payload[..4].try_into().unwrap())
-        });
+        let numbers = batch
+            .iter()
+            .map(|message| u32::from_le_bytes(message.unwrap().payload[..4].try_into().unwrap()));
         self.0.send_modify(|got| got.numbers.extend(numbers));
     }
 
     fn push_taken(&self, shard: ShardId, _: Origin, tokens: Vec<Token>) {
         assert!(tokens.iter().all(|token| token.shard() == shard));
-        self.0.send_modify(|got| got.tokens.extend(tokens.iter().map(|token| token.rest())));
+        self.0
+            .send_modify(|got| got.tokens.extend(tokens.iter().map(|token| token.rest())));
     }
 }
 
@@ -85,7 +86,9 @@ async fn side(
     let credentials = ca.credentials(folder.path(), name);
     let runtime = tokio::runtime::Handle::current();
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(any, credentials.clone(), Home::default()).await.unwrap();
+    let server = Server::bind(any, credentials.clone(), Home::default())
+        .await
+        .unwrap();
     let address = server.address();
     let (door, incoming) = mpsc::channel(8);
     let stop = CancellationToken::new();
@@ -101,7 +104,11 @@ async fn side(
         node,
         channels: Arc::new(Channels::new(credentials, Home::default(), runtime).unwrap()),
         directory: Arc::new(move |node: NodeId| {
-            addresses.lock().unwrap().get(usize::try_from(node.0).ok()? - 1).cloned()
+            addresses
+                .lock()
+                .unwrap()
+                .get(usize::try_from(node.0).ok()? - 1)
+                .cloned()
         }),
         queues: queues.clone(),
         inbox: Arc::new(Inbox(got_in)),
@@ -112,7 +119,18 @@ async fn side(
     };
     let (running, hub) = Hub::new(parts, incoming, tasks.clone());
     tokio::spawn(running.run());
-    (Side { hub, queues, got, events, window, tasks, server: stop }, address)
+    (
+        Side {
+            hub,
+            queues,
+            got,
+            events,
+            window,
+            tasks,
+            server: stop,
+        },
+        address,
+    )
 }
 
 impl Side {
@@ -121,13 +139,19 @@ impl Side {
         let waited = tokio::time::timeout(DEADLINE, got.wait_for(fits)).await;
         match waited {
             Ok(got) => got.unwrap().clone(),
-            Err(_) => panic!("{what} did not come in time: {:?}", self.got.borrow().numbers.len()),
+            Err(_) => panic!(
+                "{what} did not come in time: {:?}",
+                self.got.borrow().numbers.len()
+            ),
         }
     }
 
     async fn event(&mut self, wanted: PeerEvent) {
         let waiting = async { while self.events.recv().await.unwrap() != wanted {} };
-        assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "{wanted:?} did not come");
+        assert!(
+            tokio::time::timeout(DEADLINE, waiting).await.is_ok(),
+            "{wanted:?} did not come"
+        );
     }
 
     fn push(&self, to: NodeSlot, incarnation: Incarnation, number: u32) {
@@ -184,8 +208,16 @@ struct Pair {
     _folder: Folder,
 }
 
-const A: Peer = Peer { node: NodeId(1), slot: NodeSlot(0), incarnation: Incarnation(Position(11)) };
-const B: Peer = Peer { node: NodeId(2), slot: NodeSlot(1), incarnation: Incarnation(Position(12)) };
+const A: Peer = Peer {
+    node: NodeId(1),
+    slot: NodeSlot(0),
+    incarnation: Incarnation(Position(11)),
+};
+const B: Peer = Peer {
+    node: NodeId(2),
+    slot: NodeSlot(1),
+    incarnation: Incarnation(Position(12)),
+};
 
 async fn pair(test: &str) -> Pair {
     let (folder, ca, addresses) = (Folder::new(test), Ca::new(), Addresses::default());
@@ -193,10 +225,23 @@ async fn pair(test: &str) -> Pair {
     let (b, direct) = side(&ca, &folder, B.node, "node-b", &addresses).await;
     let proxy = Proxy::new(direct).await;
     *addresses.lock().unwrap() = vec![
-        Endpoint { name: "node-a".into(), address: at_a.to_string() },
-        Endpoint { name: "node-b".into(), address: proxy.address.to_string() },
+        Endpoint {
+            name: "node-a".into(),
+            address: at_a.to_string(),
+        },
+        Endpoint {
+            name: "node-b".into(),
+            address: proxy.address.to_string(),
+        },
     ];
-    Pair { a, b, proxy, addresses, direct, _folder: folder }
+    Pair {
+        a,
+        b,
+        proxy,
+        addresses,
+        direct,
+        _folder: folder,
+    }
 }
 
 impl Pair {
@@ -209,7 +254,11 @@ impl Pair {
 }
 
 fn link_of(peer: Peer, state: LinkState) -> PeerEvent {
-    PeerEvent::Link { slot: peer.slot, incarnation: peer.incarnation, state }
+    PeerEvent::Link {
+        slot: peer.slot,
+        incarnation: peer.incarnation,
+        state,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,7 +272,9 @@ async fn messages_and_answers_go_both_ways_once_and_in_order_through_cuts() {
         if number % 500 == 250 {
             // Some of it is under way, some was not even taken.
             let reached = number as usize / 2;
-            pair.b.got("the first part", |got| got.numbers.len() >= reached).await;
+            pair.b
+                .got("the first part", |got| got.numbers.len() >= reached)
+                .await;
             pair.proxy.cut.send(()).await.unwrap();
         }
     }
@@ -231,7 +282,8 @@ async fn messages_and_answers_go_both_ways_once_and_in_order_through_cuts() {
     for side in [&pair.a, &pair.b] {
         let got = side.got("all", |got| got.numbers.len() >= all.len()).await;
         let got = if got.tokens.len() < all.len() {
-            side.got("all answers", |got| got.tokens.len() >= all.len()).await
+            side.got("all answers", |got| got.tokens.len() >= all.len())
+                .await
         } else {
             got
         };
@@ -247,10 +299,19 @@ async fn nothing_leaves_without_a_lease_and_all_of_it_with_one() {
     pair.a.window.set(Moment(0));
     pair.a.push(B.slot, B.incarnation, 7);
     let mut got = pair.b.got.clone();
-    let early = tokio::time::timeout(Duration::from_millis(300), got.wait_for(|g| !g.numbers.is_empty()));
+    let early = tokio::time::timeout(
+        Duration::from_millis(300),
+        got.wait_for(|g| !g.numbers.is_empty()),
+    );
     assert!(early.await.is_err(), "a message left without a lease");
     pair.a.window.set(FOR_EVER);
-    assert_eq!(pair.b.got("the message", |got| !got.numbers.is_empty()).await.numbers, [7]);
+    assert_eq!(
+        pair.b
+            .got("the message", |got| !got.numbers.is_empty())
+            .await
+            .numbers,
+        [7]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,7 +321,13 @@ async fn reports_go_at_once_over_an_idle_link() {
     for index in [40, 41] {
         pair.a.hub.report(Index(index));
         let (slot, incarnation) = (A.slot, A.incarnation);
-        pair.b.event(PeerEvent::Report { slot, incarnation, index: Index(index) }).await;
+        pair.b
+            .event(PeerEvent::Report {
+                slot,
+                incarnation,
+                index: Index(index),
+            })
+            .await;
     }
 }
 
@@ -285,14 +352,29 @@ async fn a_cut_is_a_reset_and_a_process_that_is_gone_is_refused() {
 async fn a_new_incarnation_gets_a_new_link_and_nothing_of_the_old_one() {
     let mut pair = pair("incarnation").await;
     pair.link().await;
-    let again = Peer { incarnation: life(20), ..B };
+    let again = Peer {
+        incarnation: life(20),
+        ..B
+    };
     pair.a.window.set(Moment(0));
     pair.a.push(B.slot, B.incarnation, 1);
     // A shard may know of the new life before the link does.
     pair.a.push(B.slot, again.incarnation, 2);
-    pair.a.hub.set_links(Some((A.incarnation, vec![again]))).await;
-    pair.b.hub.set_links(Some((again.incarnation, vec![A]))).await;
+    pair.a
+        .hub
+        .set_links(Some((A.incarnation, vec![again])))
+        .await;
+    pair.b
+        .hub
+        .set_links(Some((again.incarnation, vec![A])))
+        .await;
     pair.a.window.set(FOR_EVER);
     pair.a.event(link_of(again, LinkState::Connected)).await;
-    assert_eq!(pair.b.got("the new message", |got| !got.numbers.is_empty()).await.numbers, [2]);
+    assert_eq!(
+        pair.b
+            .got("the new message", |got| !got.numbers.is_empty())
+            .await
+            .numbers,
+        [2]
+    );
 }
