@@ -244,7 +244,7 @@ impl Handle {
             .is_ok_and(|moved| moved.is_ok())
     }
 
-    /// Starts a snapshot now, for tests and backups; `purge` also drops the log up to it.
+    /// Starts a snapshot now, for tests and backups; the log behind it is purged as by the settings.
     pub async fn trigger_snapshot(&self) -> bool {
         self.shared.raft.trigger().snapshot().await.is_ok()
     }
