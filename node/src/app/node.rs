@@ -91,6 +91,7 @@ struct Node {
     tasks: Tasks,
     control: control::Handle,
     raft: raft::Handle,
+    gate: Gate,
     admin: admin::State,
 }
 
@@ -174,7 +175,7 @@ impl Node {
         );
         tasks.spawn_on(&raft_runtime, Kind::Control, driver.run());
 
-        open_listeners(config, &tasks, &shards)?;
+        let gate = open_listeners(config, &tasks, &shards)?;
         let admin = admin::State::new(control.clone());
         let render: admin::Render = Arc::new(move || {
             metrics.run_upkeep();
@@ -193,7 +194,7 @@ impl Node {
         let socket = local::serve(data, service)
             .map_err(|source| Error::Data { path: local::socket_path(data), source })?;
         tasks.spawn(Kind::LocalSocket, socket);
-        Ok(Self { name, tasks, control, raft, admin })
+        Ok(Self { name, tasks, control, raft, gate, admin })
     }
 
     async fn run(&mut self, options: Options) -> Result<(), Error> {
@@ -220,6 +221,7 @@ impl Node {
     /// committed. Each stage is bounded; what is not done by then is left to the others' `down_after`.
     async fn drain(&self) {
         self.admin.set_draining();
+        self.gate.close();
         if self.raft.transfer_leader().await {
             tracing::info!("leadership handed over");
         }
@@ -327,7 +329,7 @@ fn core_limits(config: &Config) -> limits::Limits {
 }
 
 /// Opens the doors for clients; whoever comes before the node serves is told so (CONNACK 3).
-fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<(), Error> {
+fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<Gate, Error> {
     let bounds =
         Bounds { max_connections: config.limits.max_connections, ..Bounds::default() };
     let rooms = listener::Rooms {
@@ -351,7 +353,7 @@ fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<(),
         listener::Listener::spawn(sockets, options, rooms.clone())
             .map_err(|source| Error::Start { what: "listener", source })?;
     }
-    Ok(())
+    Ok(rooms.gate)
 }
 
 fn install_metrics() -> Result<PrometheusHandle, Error> {

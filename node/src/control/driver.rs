@@ -40,6 +40,9 @@ const RESULTS: usize = 256;
 /// Inputs of one kind handled in one go before others get their turn.
 const RUN: usize = 256;
 
+/// A shard with a full mailbox is looked at again after this.
+const CONGESTED_PAUSE: Duration = Duration::from_millis(2);
+
 /// What the driver works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -133,14 +136,19 @@ impl Driver {
             self.carry_out().await;
             let wait = self.control.next_deadline().since(clock::now());
             // A deadline that is due gives a millisecond to whatever else is ready.
-            let wait = wait.max(Duration::from_millis(1));
+            let mut wait = wait.max(Duration::from_millis(1));
+            // Deliveries wait in the log while a shard is far behind; the lease ends a node that stays so.
+            let has_room = !self.parts.shards.is_congested();
+            if !has_room {
+                wait = wait.min(CONGESTED_PAUSE);
+            }
             let inbox = &mut self.parts.inbox;
             let mut applied = Vec::new();
             let mut requests = Vec::new();
             let mut peers = Vec::new();
             tokio::select! {
                 biased;
-                count = inbox.applied.recv_many(&mut applied, RUN) => {
+                count = inbox.applied.recv_many(&mut applied, RUN), if has_room => {
                     if count == 0 { return Ok(()) }
                     self.handle_applied(applied);
                 }
