@@ -59,7 +59,7 @@ impl Driver {
         if self.lingering.first().is_none_or(|(until, _)| *until > self.now) {
             return;
         }
-        // All linger equally long, so the list is in order of its moments; a slot's new user does not linger.
+        // All linger equally long, so the list is in order of its moments.
         let due = self.lingering.partition_point(|(until, _)| *until <= self.now);
         for (_, slot) in self.lingering.drain(..due).collect::<Vec<_>>() {
             let Some(Some(conn)) = self.conns.get(slot as usize) else { continue };
@@ -76,6 +76,9 @@ impl Driver {
         };
         let why = self.core.closing(slot).unwrap_or(why);
         self.core.forget(slot);
+        if conn.state.lingering {
+            self.lingering.retain(|(_, other)| *other != slot);
+        }
         if conn.state.lost.is_none() && self.core.may_flush(clock::now()) {
             send_end(&mut conn);
         }
