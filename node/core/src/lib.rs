@@ -23,11 +23,11 @@ pub mod stored;
 pub mod replica;
 
 pub mod lease;
-// pub mod peering;
-// pub mod proposer;
-// pub mod router;
+pub mod peering;
+pub mod proposer;
+pub mod router;
 
-// pub mod message;
+pub mod message;
 
-// pub mod control;
+pub mod control;
 // pub mod shard;

@@ -56,9 +56,16 @@ impl Interest {
         incarnation: Incarnation,
     ) -> Added {
         // share the text with the entries of other nodes
-        let filter = self.range(space, filter).next().map_or(filter, |(place, _)| &place.filter);
+        let filter = self
+            .range(space, filter)
+            .next()
+            .map_or(filter, |(place, _)| &place.filter);
         let filter = filter.clone();
-        let place = Place { space, filter: filter.clone(), slot };
+        let place = Place {
+            space,
+            filter: filter.clone(),
+            slot,
+        };
         match self.entries.insert(place, incarnation) {
             Some(owner) if owner == incarnation => Added::Nothing,
             Some(owner) => {
@@ -67,7 +74,8 @@ impl Interest {
                 Added::Owner(owner)
             }
             None => {
-                self.owned.insert(Owned::new(incarnation, space, filter.clone()));
+                self.owned
+                    .insert(Owned::new(incarnation, space, filter.clone()));
                 Added::Node(self.nodes(space, &filter))
             }
         }
@@ -82,12 +90,17 @@ impl Interest {
         slot: NodeSlot,
         incarnation: Incarnation,
     ) -> Option<NodeSet> {
-        let place = Place { space, filter: filter.clone(), slot };
+        let place = Place {
+            space,
+            filter: filter.clone(),
+            slot,
+        };
         if self.entries.get(&place) != Some(&incarnation) {
             return None;
         }
         self.entries.remove(&place);
-        self.owned.remove(&Owned::new(incarnation, space, place.filter));
+        self.owned
+            .remove(&Owned::new(incarnation, space, place.filter));
         Some(self.nodes(space, filter))
     }
 
@@ -109,7 +122,10 @@ impl Interest {
 
     /// The nodes that want a filter, ended incarnations that were not swept included.
     pub fn nodes(&self, space: SpaceId, filter: &TopicFilter) -> NodeSet {
-        self.range(space, filter).fold(NodeSet::default(), |nodes, (place, _)| nodes.with(place.slot))
+        self.range(space, filter)
+            .fold(NodeSet::default(), |nodes, (place, _)| {
+                nodes.with(place.slot)
+            })
     }
 
     /// All filters with the nodes that want them, in order.
@@ -128,10 +144,10 @@ impl Interest {
     }
 
     /// All entries in order.
-    pub fn entries(
-        &self,
-    ) -> impl Iterator<Item = (SpaceId, &TopicFilter, NodeSlot, Incarnation)> {
-        self.entries.iter().map(|(p, incarnation)| (p.space, &p.filter, p.slot, *incarnation))
+    pub fn entries(&self) -> impl Iterator<Item = (SpaceId, &TopicFilter, NodeSlot, Incarnation)> {
+        self.entries
+            .iter()
+            .map(|(p, incarnation)| (p.space, &p.filter, p.slot, *incarnation))
     }
 
     /// How many entries there are.
@@ -145,9 +161,16 @@ impl Interest {
     }
 
     fn first(&self, incarnation: Incarnation) -> Option<&(SpaceId, TopicFilter)> {
-        let from = Owned { incarnation, filter: None };
+        let from = Owned {
+            incarnation,
+            filter: None,
+        };
         let first = self.owned.range(from..).next()?;
-        if first.incarnation == incarnation { first.filter.as_ref() } else { None }
+        if first.incarnation == incarnation {
+            first.filter.as_ref()
+        } else {
+            None
+        }
     }
 
     fn range(
@@ -155,14 +178,21 @@ impl Interest {
         space: SpaceId,
         filter: &TopicFilter,
     ) -> impl Iterator<Item = (&Place, &Incarnation)> {
-        let place = |slot| Place { space, filter: filter.clone(), slot: NodeSlot(slot) };
+        let place = |slot| Place {
+            space,
+            filter: filter.clone(),
+            slot: NodeSlot(slot),
+        };
         self.entries.range(place(0)..=place(NodeSlot::MAX))
     }
 }
 
 impl Owned {
     fn new(incarnation: Incarnation, space: SpaceId, filter: TopicFilter) -> Self {
-        Self { incarnation, filter: Some((space, filter)) }
+        Self {
+            incarnation,
+            filter: Some((space, filter)),
+        }
     }
 }
 
@@ -190,12 +220,21 @@ mod tests {
     fn adding_and_removing_twice_changes_once() {
         let mut interest = Interest::default();
         let (a, i) = (filter("a"), incarnation(1));
-        assert_eq!(interest.add(space(), &a, ONE, i), Added::Node(NodeSet::of(ONE)));
+        assert_eq!(
+            interest.add(space(), &a, ONE, i),
+            Added::Node(NodeSet::of(ONE))
+        );
         assert_eq!(interest.add(space(), &a, ONE, i), Added::Nothing);
         let both = NodeSet::of(ONE).with(LAST);
-        assert_eq!(interest.add(space(), &a, LAST, incarnation(2)), Added::Node(both));
+        assert_eq!(
+            interest.add(space(), &a, LAST, incarnation(2)),
+            Added::Node(both)
+        );
         assert_eq!(interest.nodes(space(), &filter("a/b")), NodeSet::default());
-        assert_eq!(interest.remove(space(), &a, ONE, i), Some(NodeSet::of(LAST)));
+        assert_eq!(
+            interest.remove(space(), &a, ONE, i),
+            Some(NodeSet::of(LAST))
+        );
         assert_eq!(interest.remove(space(), &a, ONE, i), None);
         assert!(!interest.has(i) && interest.has(incarnation(2)));
     }

@@ -120,7 +120,10 @@ impl Batch {
                 Some((_, length)) => (length, 1),
                 None => {
                     let counted: u32 = pieces.iter().map(Self::len).sum();
-                    (self.bytes.len() - offset, self.messages.saturating_sub(counted))
+                    (
+                        self.bytes.len() - offset,
+                        self.messages.saturating_sub(counted),
+                    )
                 }
             };
             if let Some(last) = pieces.last()
@@ -130,7 +133,8 @@ impl Batch {
                 pieces.push(Self::default());
             }
             if let Some(last) = pieces.last_mut() {
-                last.bytes.extend_from_slice(&self.bytes[offset..offset + length]);
+                last.bytes
+                    .extend_from_slice(&self.bytes[offset..offset + length]);
                 last.messages += messages;
             }
             offset += length;
@@ -188,5 +192,14 @@ fn read(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
     let (topic, rest) = rest.split_at_checked(topic_length)?;
     let payload = rest.get(..payload_length)?;
     let topic = std::str::from_utf8(topic).ok()?;
-    Some((Message { space, topic, payload, qos, token }, length))
+    Some((
+        Message {
+            space,
+            topic,
+            payload,
+            qos,
+            token,
+        },
+        length,
+    ))
 }

@@ -27,16 +27,22 @@ impl Entry {
     /// When the bytes are no entry of a known version, or anything follows it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let Some((&VERSION, body)) = bytes.split_first() else {
-            return Err(Error::EntryVersion { found: bytes.first().copied() });
+            return Err(Error::EntryVersion {
+                found: bytes.first().copied(),
+            });
         };
-        let (entry, rest) = postcard::take_from_bytes(body)
-            .map_err(|source| Error::Entry { bytes: bytes.len(), source })?;
+        let (entry, rest) = postcard::take_from_bytes(body).map_err(|source| Error::Entry {
+            bytes: bytes.len(),
+            source,
+        })?;
         if !rest.is_empty() {
             return Err(Error::EntryTail { bytes: rest.len() });
         }
         match &entry {
             Self::Batch { commands, .. } if commands.len() > BATCH_COMMANDS => {
-                Err(Error::EntryLength { commands: commands.len() })
+                Err(Error::EntryLength {
+                    commands: commands.len(),
+                })
             }
             _ => Ok(entry),
         }

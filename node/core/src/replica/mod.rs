@@ -15,6 +15,19 @@ mod sessions;
 mod snapshot;
 mod state;
 
+#[cfg(test)]
+mod apply_test;
+#[cfg(test)]
+mod encode_test;
+#[cfg(test)]
+mod property_test;
+#[cfg(test)]
+mod random_log;
+#[cfg(test)]
+mod sessions_test;
+#[cfg(test)]
+mod testing;
+
 pub use command::{Claim, Command, Entry, Lane, Store, Will};
 pub use effect::{Applied, Delivery, Effect, Outcome, Refusal};
 pub use error::Error;

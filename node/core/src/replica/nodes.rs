@@ -97,12 +97,16 @@ impl Nodes {
 
     /// The ended incarnations that are still to be swept, oldest first.
     pub(super) fn ended(&self) -> impl Iterator<Item = (Incarnation, NodeSlot)> {
-        self.ended.iter().map(|(incarnation, slot)| (*incarnation, *slot))
+        self.ended
+            .iter()
+            .map(|(incarnation, slot)| (*incarnation, *slot))
     }
 
     /// The slot of a running incarnation's node.
     pub(super) fn running_slot(&self, incarnation: Incarnation) -> Option<NodeSlot> {
-        self.nodes.get(self.running.get(&incarnation)?).map(|node| node.slot)
+        self.nodes
+            .get(self.running.get(&incarnation)?)
+            .map(|node| node.slot)
     }
 
     /// The last applied number of a running incarnation's lane.
@@ -113,7 +117,10 @@ impl Nodes {
 
     /// Sets the last applied number of a lane; of an ended incarnation nothing is kept.
     pub(super) fn set_lane(&mut self, incarnation: Incarnation, lane: Lane, sequence: u64) {
-        let node = self.running.get(&incarnation).and_then(|id| self.nodes.get_mut(id));
+        let node = self
+            .running
+            .get(&incarnation)
+            .and_then(|id| self.nodes.get_mut(id));
         if let Some(running) = node.and_then(|node| node.running.as_mut()) {
             running.lanes[place(lane)] = sequence;
         }
@@ -121,8 +128,13 @@ impl Nodes {
 
     /// The lowest slot that no node has; none if the cluster is full.
     pub(super) fn free_slot(&self) -> Option<NodeSlot> {
-        let taken = self.nodes.values().fold(NodeSet::default(), |set, node| set.with(node.slot));
-        (0..NodeSlot::MAX).map(NodeSlot).find(|slot| !taken.contains(*slot))
+        let taken = self
+            .nodes
+            .values()
+            .fold(NodeSet::default(), |set, node| set.with(node.slot));
+        (0..NodeSlot::MAX)
+            .map(NodeSlot)
+            .find(|slot| !taken.contains(*slot))
     }
 
     /// All nodes in the order of their IDs.

@@ -39,7 +39,8 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Gives a session to a new owner. The owner before.
     pub(super) fn insert(&mut self, key: SessionKey, session: Session) -> Option<Session> {
-        self.owned.insert((session.incarnation, session.epoch), key.clone());
+        self.owned
+            .insert((session.incarnation, session.epoch), key.clone());
         let before = self.by_key.insert(key, session);
         if let Some(before) = &before {
             self.owned.remove(&(before.incarnation, before.epoch));
@@ -92,5 +93,18 @@ impl Sessions {
     fn first(&self, incarnation: Incarnation) -> Option<&SessionKey> {
         let ((owner, _), key) = self.owned.range((incarnation, Epoch::default())..).next()?;
         (*owner == incarnation).then_some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        // a leaf of the map is at least half full; 48 bytes are the shared client ID of 20 characters
+        let entries =
+            size_of::<(SessionKey, Session)>() + size_of::<((Incarnation, Epoch), SessionKey)>();
+        assert!(2 * entries + 48 < 700, "{entries} bytes in two maps");
     }
 }

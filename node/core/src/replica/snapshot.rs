@@ -106,7 +106,9 @@ impl Replica {
     /// When the bytes are no snapshot of a known version, are cut, or hold a state that cannot be.
     pub fn read_snapshot(bytes: &[u8]) -> Result<Self, Error> {
         let Some((&VERSION, mut rest)) = bytes.split_first() else {
-            return Err(Error::SnapshotVersion { found: bytes.first().copied() });
+            return Err(Error::SnapshotVersion {
+                found: bytes.first().copied(),
+            });
         };
         let mut replica = Self::default();
         loop {
@@ -149,21 +151,32 @@ impl Replica {
             slot: node.slot,
             running: node.running.map(|r| (r.incarnation, r.nonce, r.lanes)),
         });
-        let ended =
-            self.nodes.ended().map(|(incarnation, slot)| Record::Ended { incarnation, slot });
-        let sessions = self
-            .sessions
+        let ended = self
+            .nodes
+            .ended()
+            .map(|(incarnation, slot)| Record::Ended { incarnation, slot });
+        let sessions = self.sessions.iter().map(|(key, session)| Record::Session {
+            key: key.clone(),
+            session: session.clone(),
+        });
+        let interest = self
+            .interest
+            .entries()
+            .map(|(space, filter, slot, incarnation)| Record::Interest {
+                space,
+                filter: filter.clone(),
+                slot,
+                incarnation,
+            });
+        let values = self
+            .stored
             .iter()
-            .map(|(key, session)| Record::Session { key: key.clone(), session: session.clone() });
-        let interest = self.interest.entries().map(|(space, filter, slot, incarnation)| {
-            Record::Interest { space, filter: filter.clone(), slot, incarnation }
-        });
-        let values = self.stored.iter().map(|(space, topic, value)| Record::Value {
-            space,
-            topic: topic.clone(),
-            payload: value.payload.clone(),
-            qos: value.qos,
-        });
+            .map(|(space, topic, value)| Record::Value {
+                space,
+                topic: topic.clone(),
+                payload: value.payload.clone(),
+                qos: value.qos,
+            });
         std::iter::once(Record::Applied(self.applied))
             .chain(resources)
             .chain(nodes)
@@ -183,9 +196,17 @@ impl Replica {
             }
             Record::Resource(resource) => {
                 let created = self.catalog.create(resource) == Ok(Creation::Created);
-                check(created, "resources have their own IDs and names, and parents")?;
+                check(
+                    created,
+                    "resources have their own IDs and names, and parents",
+                )?;
             }
-            Record::Node { id, name, slot, running } => self.read_node(id, name, slot, running)?,
+            Record::Node {
+                id,
+                name,
+                slot,
+                running,
+            } => self.read_node(id, name, slot, running)?,
             Record::Ended { incarnation, slot } => {
                 self.read_incarnation(incarnation)?;
                 let known = self.nodes.iter().any(|(_, node)| node.slot == slot);
@@ -193,21 +214,42 @@ impl Replica {
                 self.nodes.keep_ended(incarnation, slot);
             }
             Record::Session { key, session } => {
-                let Session { incarnation, epoch, .. } = session;
-                check(self.slot(incarnation).is_some(), "a session is of a known incarnation")?;
+                let Session {
+                    incarnation, epoch, ..
+                } = session;
+                check(
+                    self.slot(incarnation).is_some(),
+                    "a session is of a known incarnation",
+                )?;
                 check(epoch.0.index() <= self.applied, "an epoch was applied")?;
                 let used = self.sessions.owned(incarnation, epoch).is_some();
-                check(epoch != Epoch::default() && !used, "an epoch is of one session")?;
+                check(
+                    epoch != Epoch::default() && !used,
+                    "an epoch is of one session",
+                )?;
                 let before = self.sessions.insert(key, session);
                 check(before.is_none(), "a session has one owner")?;
             }
-            Record::Interest { space, filter, slot, incarnation } => {
+            Record::Interest {
+                space,
+                filter,
+                slot,
+                incarnation,
+            } => {
                 let own = self.slot(incarnation) == Some(slot);
                 check(own, "interest is of a known incarnation in its slot")?;
                 let added = self.interest.add(space, &filter, slot, incarnation);
-                check(matches!(added, Added::Node(_)), "interest has one entry a slot")?;
+                check(
+                    matches!(added, Added::Node(_)),
+                    "interest has one entry a slot",
+                )?;
             }
-            Record::Value { space, topic, payload, qos } => {
+            Record::Value {
+                space,
+                topic,
+                payload,
+                qos,
+            } => {
                 check(!payload.is_empty(), "a stored value is not empty")?;
                 let before = self.stored.store(space, &topic, Value { payload, qos });
                 check(before.is_none(), "a topic has one value")?;
@@ -216,7 +258,10 @@ impl Replica {
                 let left = |(incarnation, _)| {
                     self.sessions.has(incarnation) || self.interest.has(incarnation)
                 };
-                check(self.nodes.ended().all(left), "an ended incarnation has left something")?;
+                check(
+                    self.nodes.ended().all(left),
+                    "an ended incarnation has left something",
+                )?;
             }
         }
         Ok(())
@@ -230,25 +275,46 @@ impl Replica {
         running: Option<(Incarnation, u64, [u64; 2])>,
     ) -> Result<(), &'static str> {
         check(slot.0 < NodeSlot::MAX, "a slot is below 64")?;
-        let new = self.nodes.iter().all(|(other, node)| other != id && node.slot != slot);
+        let new = self
+            .nodes
+            .iter()
+            .all(|(other, node)| other != id && node.slot != slot);
         check(new, "a node has one entry and one slot")?;
         if let Some((incarnation, _, _)) = running {
             self.read_incarnation(incarnation)?;
         }
-        let running =
-            running.map(|(incarnation, nonce, lanes)| Running { incarnation, nonce, lanes });
-        self.nodes.insert(id, Node { name, slot, running });
+        let running = running.map(|(incarnation, nonce, lanes)| Running {
+            incarnation,
+            nonce,
+            lanes,
+        });
+        self.nodes.insert(
+            id,
+            Node {
+                name,
+                slot,
+                running,
+            },
+        );
         Ok(())
     }
 
     fn read_incarnation(&self, incarnation: Incarnation) -> Result<(), &'static str> {
-        check(self.slot(incarnation).is_none(), "an incarnation is of one node")?;
-        check(incarnation.0.index() <= self.applied, "an incarnation was applied")
+        check(
+            self.slot(incarnation).is_none(),
+            "an incarnation is of one node",
+        )?;
+        check(
+            incarnation.0.index() <= self.applied,
+            "an incarnation was applied",
+        )
     }
 
     /// The slot of a running or ended incarnation.
     fn slot(&self, incarnation: Incarnation) -> Option<NodeSlot> {
-        self.nodes.running_slot(incarnation).or_else(|| self.nodes.ended_slot(incarnation))
+        self.nodes
+            .running_slot(incarnation)
+            .or_else(|| self.nodes.ended_slot(incarnation))
     }
 }
 

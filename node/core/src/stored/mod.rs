@@ -2,7 +2,10 @@
 //!
 //! The replica owns the one [`Stored`] and changes it by commands; everyone else reads clones and views.
 
-#[expect(clippy::module_inception, reason = "a file has the name of its one main type")]
+#[expect(
+    clippy::module_inception,
+    reason = "a file has the name of its one main type"
+)]
 mod stored;
 mod values;
 

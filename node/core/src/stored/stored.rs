@@ -81,11 +81,19 @@ mod tests {
         let mut stored = Stored::default();
         let space = |n| SpaceId::Broker(ResourceId::from_random([n; 17]));
         let mut set = |n, topic: &str, payload: &'static [u8]| {
-            let value = Value { payload: Bytes::from_static(payload), qos: QoS::AtMostOnce };
+            let value = Value {
+                payload: Bytes::from_static(payload),
+                qos: QoS::AtMostOnce,
+            };
             stored.store(space(n), &TopicName::new(topic).unwrap(), value);
-            let bytes: usize =
-                stored.iter().map(|(_, t, v)| t.as_str().len() + v.payload.len()).sum();
-            assert_eq!((stored.len(), stored.bytes()), (stored.iter().count(), bytes));
+            let bytes: usize = stored
+                .iter()
+                .map(|(_, t, v)| t.as_str().len() + v.payload.len())
+                .sum();
+            assert_eq!(
+                (stored.len(), stored.bytes()),
+                (stored.iter().count(), bytes)
+            );
             (stored.len(), stored.bytes(), stored.spaces.len())
         };
         assert_eq!(set(1, "a", b"123"), (1, 4, 1));

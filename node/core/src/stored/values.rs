@@ -93,7 +93,11 @@ impl View {
         let (prefix, wildcard) = filter.split_at(filter.find(['+', '#']).unwrap_or(filter.len()));
         // what the filter matches outside the range of its prefix's children: itself, or the parent of
         // `parent/#` [MQTT-4.7.1-2]; both sort before everything else that it matches
-        let single = if wildcard == "#" { prefix.strip_suffix('/') } else { Some(prefix) };
+        let single = if wildcard == "#" {
+            prefix.strip_suffix('/')
+        } else {
+            Some(prefix)
+        };
         if let Some(single) = single
             && topic.is_none_or(|topic| topic.as_str() < single)
             && let Some((name, value)) = self.values.0.get_key_value(single)
@@ -132,7 +136,10 @@ mod tests {
     }
 
     fn value(payload: &'static str) -> Value {
-        Value { payload: Bytes::from_static(payload.as_bytes()), qos: QoS::AtLeastOnce }
+        Value {
+            payload: Bytes::from_static(payload.as_bytes()),
+            qos: QoS::AtLeastOnce,
+        }
     }
 
     fn values(topics: &[&str]) -> Values {
@@ -182,10 +189,17 @@ mod tests {
 
     #[test]
     fn a_step_looks_at_no_more_than_its_budget() {
-        let view = View::new(values(&["a/x", "b/x", "c/y", "d/y"]), TopicFilter::new("+/y").unwrap());
-        let Step::Later(name) = view.step_after(None, 1) else { panic!("the first is no match") };
+        let view = View::new(
+            values(&["a/x", "b/x", "c/y", "d/y"]),
+            TopicFilter::new("+/y").unwrap(),
+        );
+        let Step::Later(name) = view.step_after(None, 1) else {
+            panic!("the first is no match")
+        };
         assert_eq!(name.as_str(), "a/x");
-        let Step::Found(name, _) = view.step_after(Some(name), 2) else { panic!("it is the second") };
+        let Step::Found(name, _) = view.step_after(Some(name), 2) else {
+            panic!("it is the second")
+        };
         assert_eq!(name.as_str(), "c/y");
         assert_eq!(view.step_after(Some(&topic("d/y")), 1), Step::End);
     }
@@ -193,7 +207,10 @@ mod tests {
     #[test]
     fn a_view_goes_on_after_a_topic_that_it_does_not_hold() {
         let view = View::new(values(&["m/a", "m/c"]), TopicFilter::new("m/+").unwrap());
-        let after = |text| view.next_after(Some(&topic(text))).map(|(name, _)| name.as_str());
+        let after = |text| {
+            view.next_after(Some(&topic(text)))
+                .map(|(name, _)| name.as_str())
+        };
         assert_eq!(after("a"), Some("m/a"));
         assert_eq!(after("m/b"), Some("m/c"));
         assert_eq!(after("m/c"), None);

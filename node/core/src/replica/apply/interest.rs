@@ -16,11 +16,18 @@ impl Replica {
         space: SpaceId,
         filter: &TopicFilter,
     ) -> Outcome {
-        match self.interest.add(space, filter, step.slot, step.incarnation) {
+        match self
+            .interest
+            .add(space, filter, step.slot, step.incarnation)
+        {
             Added::Nothing => return Outcome::Unchanged,
             Added::Owner(ended) => self.forget_if_swept(ended),
             Added::Node(nodes) => {
-                step.effects.push(Effect::Interest { space, filter: filter.clone(), nodes });
+                step.effects.push(Effect::Interest {
+                    space,
+                    filter: filter.clone(),
+                    nodes,
+                });
             }
         }
         Outcome::Done(step.position)
@@ -32,10 +39,17 @@ impl Replica {
         space: SpaceId,
         filter: &TopicFilter,
     ) -> Outcome {
-        let Some(nodes) = self.interest.remove(space, filter, step.slot, step.incarnation) else {
+        let Some(nodes) = self
+            .interest
+            .remove(space, filter, step.slot, step.incarnation)
+        else {
             return Outcome::Unchanged;
         };
-        step.effects.push(Effect::Interest { space, filter: filter.clone(), nodes });
+        step.effects.push(Effect::Interest {
+            space,
+            filter: filter.clone(),
+            nodes,
+        });
         Outcome::Done(step.position)
     }
 }

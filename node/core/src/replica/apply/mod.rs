@@ -37,7 +37,12 @@ impl Replica {
                 Entry::NodeUp { node, name, nonce } => {
                     self.node_up(index, *node, name, *nonce, &mut effects);
                 }
-                Entry::Batch { incarnation, lane, first, commands } => {
+                Entry::Batch {
+                    incarnation,
+                    lane,
+                    first,
+                    commands,
+                } => {
                     self.batch(index, *incarnation, *lane, *first, commands, &mut effects);
                 }
             }
@@ -48,7 +53,10 @@ impl Replica {
     /// Passes an entry of the log that is not of this state (a change of members, a new leader's first).
     pub fn pass(&mut self, index: Index) -> Applied {
         self.applied = self.applied.max(index);
-        Applied { index, effects: Vec::new() }
+        Applied {
+            index,
+            effects: Vec::new(),
+        }
     }
 
     fn batch(
@@ -60,24 +68,46 @@ impl Replica {
         commands: &[Command],
         effects: &mut Vec<Effect>,
     ) {
-        let Some(slot) = self.nodes.running_slot(incarnation) else { return };
-        let Some(last) = self.nodes.lane(incarnation, lane) else { return };
+        let Some(slot) = self.nodes.running_slot(incarnation) else {
+            return;
+        };
+        let Some(last) = self.nodes.lane(incarnation, lane) else {
+            return;
+        };
         let mut sequence = last.saturating_add(1);
         let Some(applied_before) = sequence.checked_sub(first) else {
-            effects.push(Effect::Gap { incarnation, lane, expected: sequence });
+            effects.push(Effect::Gap {
+                incarnation,
+                lane,
+                expected: sequence,
+            });
             return;
         };
         let skip = usize::try_from(applied_before).unwrap_or(usize::MAX);
         for (offset, command) in commands.iter().enumerate().skip(skip) {
             if offset == BATCH_COMMANDS {
                 // more places than that an entry does not have
-                effects.push(Effect::Gap { incarnation, lane, expected: sequence });
+                effects.push(Effect::Gap {
+                    incarnation,
+                    lane,
+                    expected: sequence,
+                });
                 return;
             }
             let position = Position::new(index, offset);
-            let mut step = Step { position, incarnation, slot, effects: &mut *effects };
+            let mut step = Step {
+                position,
+                incarnation,
+                slot,
+                effects: &mut *effects,
+            };
             let outcome = self.command(&mut step, command);
-            effects.push(Effect::Answer { incarnation, lane, sequence, outcome });
+            effects.push(Effect::Answer {
+                incarnation,
+                lane,
+                sequence,
+                outcome,
+            });
             self.nodes.set_lane(incarnation, lane, sequence);
             sequence = sequence.saturating_add(1);
             if self.nodes.running_slot(incarnation).is_none() {

@@ -32,9 +32,25 @@ impl Replica {
         let Some(slot) = slot else { return };
         self.end(id, effects);
         let incarnation = Incarnation(Position::new(index, 0));
-        let running = Some(Running { incarnation, nonce, lanes: [0; 2] });
-        self.nodes.insert(id, Node { name: Arc::clone(name), slot, running });
-        effects.push(Effect::NodeUp { node: id, slot, incarnation, nonce });
+        let running = Some(Running {
+            incarnation,
+            nonce,
+            lanes: [0; 2],
+        });
+        self.nodes.insert(
+            id,
+            Node {
+                name: Arc::clone(name),
+                slot,
+                running,
+            },
+        );
+        effects.push(Effect::NodeUp {
+            node: id,
+            slot,
+            incarnation,
+            nonce,
+        });
     }
 
     pub(super) fn end_node(
@@ -57,7 +73,9 @@ impl Replica {
         };
         let mut left = SWEEP_BATCH;
         while left > 0 {
-            let Some((key, session)) = self.sessions.remove_first(incarnation) else { break };
+            let Some((key, session)) = self.sessions.remove_first(incarnation) else {
+                break;
+            };
             self.fire(key.principal.space, session.will, step.effects);
             left -= 1;
         }
@@ -65,7 +83,11 @@ impl Replica {
             let Some((space, filter, nodes)) = self.interest.remove_first(slot, incarnation) else {
                 break;
             };
-            step.effects.push(Effect::Interest { space, filter, nodes });
+            step.effects.push(Effect::Interest {
+                space,
+                filter,
+                nodes,
+            });
             left -= 1;
         }
         self.forget_if_swept(incarnation);
@@ -83,7 +105,11 @@ impl Replica {
         if let Some((slot, incarnation)) = self.nodes.end(id) {
             self.nodes.keep_ended(incarnation, slot);
             self.forget_if_swept(incarnation);
-            effects.push(Effect::NodeDown { node: id, slot, incarnation });
+            effects.push(Effect::NodeDown {
+                node: id,
+                slot,
+                incarnation,
+            });
         }
     }
 }

@@ -9,15 +9,18 @@ use crate::{
     codec::QoS,
     ids::{Epoch, SessionKey, SpaceId},
     reason::Close,
-    replica::{
-        Claim, Delivery, Effect, Outcome, Refusal, Replica, Session, Will, apply::Step,
-    },
+    replica::{Claim, Delivery, Effect, Outcome, Refusal, Replica, Session, Will, apply::Step},
     stored::Value,
 };
 
 impl Replica {
     pub(super) fn claim(&mut self, step: &mut Step<'_>, claim: &Claim) -> Outcome {
-        let Claim { key, conn, credential, will } = claim;
+        let Claim {
+            key,
+            conn,
+            credential,
+            will,
+        } = claim;
         if !self.catalog.has_credential(&key.principal, *credential) {
             return Outcome::Refused(Refusal::CredentialGone);
         }
@@ -68,9 +71,21 @@ impl Replica {
     ) {
         let Some(will) = will else { return };
         let qos = will.qos.min(QoS::AtLeastOnce);
-        let Will { topic, payload, stores, .. } = &*will;
+        let Will {
+            topic,
+            payload,
+            stores,
+            ..
+        } = &*will;
         if *stores {
-            self.stored.store(space, topic, Value { payload: payload.clone(), qos });
+            self.stored.store(
+                space,
+                topic,
+                Value {
+                    payload: payload.clone(),
+                    qos,
+                },
+            );
         }
         effects.push(Effect::Deliver(Arc::new(Delivery {
             space,

@@ -12,12 +12,25 @@ use crate::{
 
 impl Replica {
     pub(super) fn store(&mut self, step: &mut Step<'_>, store: &Store) -> Outcome {
-        let Store { space, epoch, topic, payload, qos } = store;
+        let Store {
+            space,
+            epoch,
+            topic,
+            payload,
+            qos,
+        } = store;
         let owner = self.sessions.owned(step.incarnation, *epoch);
         if owner.map(|key| key.principal.space) != Some(*space) {
             return Outcome::Refused(Refusal::StaleEpoch);
         }
-        self.stored.store(*space, topic, Value { payload: payload.clone(), qos: *qos });
+        self.stored.store(
+            *space,
+            topic,
+            Value {
+                payload: payload.clone(),
+                qos: *qos,
+            },
+        );
         step.effects.push(Effect::Deliver(Arc::new(Delivery {
             space: *space,
             topic: topic.clone(),
