@@ -19,8 +19,10 @@ pub mod catalog;
 pub mod interest;
 pub mod stored;
 
-// pub mod access;
+pub mod access;
 pub mod replica;
+
+pub mod session;
 
 pub mod lease;
 pub mod peering;
@@ -30,4 +32,4 @@ pub mod router;
 pub mod message;
 
 pub mod control;
-// pub mod shard;
+pub mod shard;

@@ -1,7 +1,7 @@
 //! A batch of messages as bytes.
 //!
 //! One message is: kind of space (1), space ID (20), QoS and token flag (1), topic length (u16), payload length
-//! (u32), token (u64, if any), topic, payload; integers little-endian.
+//! (u32), token (u64, if any), topic, payload; integers little-endian. A message without a topic is a marker.
 
 use crate::{
     codec::QoS,
@@ -42,6 +42,19 @@ pub struct Message<'a> {
     pub qos: QoS,
     /// To be answered `taken`, if given.
     pub token: Option<Token>,
+}
+
+impl Message<'_> {
+    /// A message that nobody gets: it is answered `taken` once all that was sent before it on the same way is in its
+    /// receivers' queues. Its topic is empty, which no real one is [MQTT-4.7.3-1].
+    pub fn marker(space: SpaceId, token: Token) -> Self {
+        Self { space, topic: "", payload: &[], qos: QoS::AtMostOnce, token: Some(token) }
+    }
+
+    /// Whether it is a marker.
+    pub fn is_marker(&self) -> bool {
+        self.topic.is_empty()
+    }
 }
 
 /// Messages one after another.
