@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Shard {
-    /// Handles the messages of a batch. Each token in it is answered once, to `from`, when all that it is for have
+    /// Handles the messages of a batch; a node's batches go to one shard of this node, always the same one for a link, or
+    /// their order is lost, and never to several. Each token in it is answered once, to `from`, when all that it is for have
     /// taken it. What follows a malformed message is ignored: the link checks frames before.
     pub fn handle_batch(&mut self, now: Moment, from: Origin, batch: &Batch) {
         self.latest = now;
@@ -59,17 +60,25 @@ impl Shard {
         shards: ShardSet,
         local: bool,
     ) -> Asker {
-        let asker = message.token.map_or(Asker::Nobody, |token| Asker::Other(from, token));
+        let asker = message
+            .token
+            .map_or(Asker::Nobody, |token| Asker::Other(from, token));
         if shards.is_empty() {
             return asker;
         }
         let pending = message.token.map(|token| {
             let owner = Owner::Relay(from, token);
-            self.pendings.insert(Pending { owner, local, shards, nodes: NodeSet::default() })
+            self.pendings.insert(Pending {
+                owner,
+                local,
+                shards,
+                nodes: NodeSet::default(),
+            })
         });
         let token = pending.map(|key| Token::new(self.id, key));
         for shard in shards.iter() {
-            self.outbox.push_sibling(shard, &Message { token, ..*message });
+            self.outbox
+                .push_sibling(shard, &Message { token, ..*message });
         }
         pending.map_or(Asker::Nobody, Asker::Pending)
     }
