@@ -100,7 +100,8 @@ impl World {
             return self.client_heals(c);
         }
         let Some(conn) = self.clients[c].conn else {
-            if !self.clients[c].is_away && self.rng.chance(1, 3) {
+            let rival = self.rival_is_connected(c);
+            if self.rng.chance(1, if rival { 40 } else { 3 }) {
                 let n = self.rng.place(self.nodes.len());
                 self.client_connects(c, n);
             }
@@ -133,6 +134,13 @@ impl World {
             }
             self.client_pings(c);
         }
+    }
+
+    /// Whether another client with the same name is connected.
+    fn rival_is_connected(&self, c: ClientNo) -> bool {
+        let key = &self.clients[c].key;
+        let mut rivals = self.clients.iter().enumerate().filter(|(no, _)| *no != c);
+        rivals.any(|(_, rival)| rival.key == *key && rival.conn.is_some())
     }
 
     pub(crate) fn client_pings(&mut self, c: ClientNo) {
@@ -268,7 +276,7 @@ impl World {
         // One filter is churned most.
         let text = if self.rng.chance(1, 3) { filters[0].clone() } else { self.rng.pick(&filters).clone() };
         let is_new = !self.conns[conn].subs.iter().any(|sub| !sub.has_ended && sub.text == text);
-        if is_new && live + 2 > self.p.limits.max_subscriptions {
+        if is_new && live >= 6 {
             return;
         }
         let qos = if self.rng.chance(1, 4) { QoS::AtMostOnce } else { QoS::AtLeastOnce };

@@ -166,6 +166,11 @@ impl Conn {
         self.closed_by_client.is_none() && self.closed_by_node.is_none()
     }
 
+    /// Whether nothing is on its way in either direction.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.up.is_empty() && self.down.is_empty() && self.unread.is_empty()
+    }
+
     /// The subscription at QoS 1 that entitled it to a message sent after `since`.
     pub(crate) fn is_entitled(&self, space: SpaceId, of: SpaceId, topic: &str, since: u64) -> bool {
         space == of

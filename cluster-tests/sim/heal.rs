@@ -111,6 +111,11 @@ impl World {
                             "client {c} gets no service: conn {:?}, SUBACK {}, PUBACK {}",
                             client.conn, client.has_suback, client.has_puback
                         );
+                        if let Some(conn) = client.conn {
+                            let r = &self.conns[conn];
+                            let d = &self.nodes[r.node].shards[r.shard];
+                            let x = format!("{d:?}"); note!(self, "DBG {:?} {x}", r.id);
+                        }
                         self.violate("heal", &text);
                     }
                     Some(_) => {}
@@ -188,7 +193,10 @@ impl World {
             }
         }
         let busy = (0..self.clients.len()).find(|c| match self.clients[*c].conn {
-            Some(conn) => !self.conns[conn].unacked.is_empty() || !self.conns[conn].is_accepted,
+            Some(conn) => {
+                let record = &self.conns[conn];
+                !record.unacked.is_empty() || !record.is_accepted || !record.is_quiet()
+            }
             None => !self.clients[*c].is_away,
         });
         if let Some(c) = busy {

@@ -72,7 +72,7 @@ fn limits(rng: &mut Rng) -> Limits {
         hard_messages: 400,
         hard_bytes: 128 * 1024,
         slow_consumer_timeout: Duration::from_secs(*rng.pick(&[3, 10])),
-        max_subscriptions: 8,
+        max_subscriptions: 24,
         max_keep_alive: Duration::from_secs(6),
         read_budget: 1024,
     }
