@@ -106,8 +106,11 @@ impl Driver {
             state: ArcSwap::new(state.clone()),
             reports: [const { AtomicU64::new(0) }; NodeSlot::MAX as usize],
         });
-        let handle =
-            Handle { asks: ask_sender, shared: shared.clone(), drained: drained_receiver };
+        let handle = Handle {
+            asks: ask_sender,
+            shared: shared.clone(),
+            drained: drained_receiver,
+        };
         let control = Control::new(config, parts.window.clone(), seed);
         let driver = Self {
             control,
@@ -131,7 +134,8 @@ impl Driver {
     /// Runs until the channels of the node's other rooms are closed.
     pub async fn run(mut self) -> Result<(), std::convert::Infallible> {
         let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
-        self.control.handle_leadership(clock::now(), leadership.leads, leadership.term);
+        self.control
+            .handle_leadership(clock::now(), leadership.leads, leadership.term);
         loop {
             self.carry_out().await;
             let wait = self.control.next_deadline().since(clock::now());
@@ -196,7 +200,8 @@ impl Driver {
         for mut run in runs {
             run.state.pass(run.index);
             self.state = Arc::new(run.state.clone());
-            self.control.handle_applied(clock::now(), run.applied, run.state);
+            self.control
+                .handle_applied(clock::now(), run.applied, run.state);
         }
         self.shared.state.store(self.state.clone());
         let applied = self.state.applied();
@@ -228,11 +233,19 @@ impl Driver {
     fn handle_peer(&mut self, event: PeerEvent) {
         let now = clock::now();
         match event {
-            PeerEvent::Report { slot, incarnation, index } => {
+            PeerEvent::Report {
+                slot,
+                incarnation,
+                index,
+            } => {
                 self.shared.reports[usize::from(slot.0)].store(index.0, Ordering::Relaxed);
                 self.control.handle_report(now, slot, incarnation, index);
             }
-            PeerEvent::Link { slot, incarnation, state } => {
+            PeerEvent::Link {
+                slot,
+                incarnation,
+                state,
+            } => {
                 self.control.handle_link(now, slot, incarnation, state);
             }
         }
@@ -323,10 +336,12 @@ impl Driver {
 
     fn start(&self, work: impl Future<Output = Done> + Send + 'static) {
         let results = self.result_sender.clone();
-        self.parts.tasks.spawn_on(&self.parts.runtime, Kind::Request, async move {
-            // The driver is gone only when the node is.
-            let _gone = results.send(work.await).await;
-            Ok::<(), std::convert::Infallible>(())
-        });
+        self.parts
+            .tasks
+            .spawn_on(&self.parts.runtime, Kind::Request, async move {
+                // The driver is gone only when the node is.
+                let _gone = results.send(work.await).await;
+                Ok::<(), std::convert::Infallible>(())
+            });
     }
 }

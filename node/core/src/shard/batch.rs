@@ -37,7 +37,10 @@ impl Shard {
     /// this life lasts. A fenced node, which has no table, answers nothing.
     fn answer_for_nobody(&mut self, from: Origin, batch: &Batch) {
         if self.table.is_some() {
-            let tokens = batch.iter().map_while(Result::ok).filter_map(|message| message.token);
+            let tokens = batch
+                .iter()
+                .map_while(Result::ok)
+                .filter_map(|message| message.token);
             tokens.for_each(|token| self.outbox.push_taken(from, token));
         }
     }
