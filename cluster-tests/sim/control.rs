@@ -111,6 +111,8 @@ impl World {
                 Output::Grant { reply, granted } => self.answer_renewal(n, reply, granted),
                 Output::Links { links } => self.set_links(n, links),
                 Output::Report(index) => self.report(n, index),
+                // The simulation has no API that proposes commands.
+                Output::Answer { .. } => {}
                 Output::Drained => {
                     self.counts.add("node drained");
                     self.nodes[n].has_drained = true;

@@ -365,7 +365,7 @@ fn voters(config: &Config) -> usize {
         .bootstrap_expect
         .unwrap_or(cluster.seeds.len())
         .min(cluster.max_voters);
-    if members % 2 == 0 {
+    if members.is_multiple_of(2) {
         members - 1
     } else {
         members

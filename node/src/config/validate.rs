@@ -1,6 +1,6 @@
 //! The rules that values of a configuration keep between them.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use mainstay_core::{ids::ShardId, time};
 
@@ -20,7 +20,7 @@ impl Config {
             self.node.shards <= ShardId::MAX,
             "node.shards",
             format!("must be at most {}", ShardId::MAX),
-            self.node.shards,
+            &self.node.shards,
         )?;
         if let Some(listener) = &self.listeners.mqtts {
             check_listener("listeners.mqtts", listener)?;
@@ -42,7 +42,7 @@ impl Config {
                 listener.certificate_file.is_none() && listener.key_file.is_none(),
                 "listeners.mqtt",
                 "takes no certificate; listeners.mqtts is the one with TLS",
-                "certificate_file or key_file",
+                &"certificate_file or key_file",
             )?;
         }
         self.validate_cluster()?;
@@ -51,13 +51,13 @@ impl Config {
             (1..=MAX_PAYLOAD).contains(&self.limits.max_payload_bytes),
             "limits.max_payload_bytes",
             format!("must be 1 to {MAX_PAYLOAD}"),
-            self.limits.max_payload_bytes,
+            &self.limits.max_payload_bytes,
         )?;
         rule(
             self.limits.max_connections > 0,
             "limits.max_connections",
             "must be at least 1",
-            0,
+            &0,
         )
     }
 
@@ -69,13 +69,13 @@ impl Config {
             !cluster.listen.is_empty(),
             "cluster.listen",
             "needs an address",
-            "none",
+            &"none",
         )?;
         rule(
             !cluster.seeds.is_empty(),
             "cluster.seeds",
             "needs at least this node",
-            "none",
+            &"none",
         )?;
         for seed in &cluster.seeds {
             check_name("cluster.seeds", &seed.name)?;
@@ -96,13 +96,13 @@ impl Config {
             (1..=cluster.seeds.len()).contains(&expect),
             "cluster.bootstrap_expect",
             format!("must be 1 to the number of seeds ({})", cluster.seeds.len()),
-            expect,
+            &expect,
         )?;
         rule(
             matches!(cluster.max_voters, 1 | 3 | 5),
             "cluster.max_voters",
             "must be 1, 3 or 5",
-            cluster.max_voters,
+            &cluster.max_voters,
         )
     }
 
@@ -115,7 +115,7 @@ impl Config {
                 "must be at least two elections ({})",
                 2 * LONGEST_ELECTION_MS
             ),
-            timing.fence_after_ms,
+            &timing.fence_after_ms,
         )?;
         rule(
             timing.down_after_ms * 2 >= timing.fence_after_ms * 3,
@@ -124,7 +124,7 @@ impl Config {
                 "must be at least 1.5 x fence_after_ms ({})",
                 timing.fence_after_ms * 3 / 2
             ),
-            timing.down_after_ms,
+            &timing.down_after_ms,
         )?;
         rule(
             (50..=timing.fence_after_ms / 3).contains(&timing.renew_ms),
@@ -133,13 +133,13 @@ impl Config {
                 "must be 50 to a third of fence_after_ms ({})",
                 timing.fence_after_ms / 3
             ),
-            timing.renew_ms,
+            &timing.renew_ms,
         )?;
         rule(
             timing.stall_after_ms >= 500,
             "timing.stall_after_ms",
             "must be at least 500",
-            timing.stall_after_ms,
+            &timing.stall_after_ms,
         )
     }
 
@@ -182,12 +182,7 @@ impl Config {
     }
 }
 
-fn rule(
-    holds: bool,
-    key: &str,
-    rule: impl Into<String>,
-    found: impl ToString,
-) -> Result<(), Error> {
+fn rule(holds: bool, key: &str, rule: impl Into<String>, found: &dyn Display) -> Result<(), Error> {
     if holds {
         return Ok(());
     }
@@ -208,7 +203,7 @@ fn check_name(key: &str, name: &str) -> Result<(), Error> {
         fine,
         key,
         "must be 1 to 63 letters, digits, '-' and '.', a DNS name",
-        format!("{name:?}"),
+        &format!("{name:?}"),
     )
 }
 
@@ -217,13 +212,13 @@ fn check_listener(key: &str, listener: &Listener) -> Result<(), Error> {
         !listener.addresses.is_empty(),
         &format!("{key}.addresses"),
         "needs an address",
-        "none",
+        &"none",
     )?;
     rule(
         listener.proxy_protocol == ProxyProtocol::Off || !listener.trusted_networks.is_empty(),
         &format!("{key}.trusted_networks"),
         "must name who may send a PROXY header",
-        "none",
+        &"none",
     )
 }
 

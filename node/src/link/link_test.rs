@@ -1,5 +1,7 @@
 //! Identity and checks between two nodes over loopback TLS.
 
+use std::sync::Arc;
+
 use mainstay_proto::internal::v1::ProbeRequest;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -20,7 +22,7 @@ async fn serve(ca: &Ca, folder: &Folder, name: &str, home: Home) -> Served {
     let server = Server::bind(any, credentials, home).await.unwrap();
     let address = server.address().to_string();
     let stop = CancellationToken::new();
-    tokio::spawn(server.serve(Door(None), stop.clone().cancelled_owned()));
+    tokio::spawn(server.serve(Arc::new(Door(None)), stop.clone().cancelled_owned()));
     Served { address, stop }
 }
 
@@ -76,10 +78,10 @@ async fn a_certificate_of_another_ca_is_refused() {
 async fn a_call_of_another_cluster_is_refused() {
     let (folder, ca) = (Folder::new("clusters"), Ca::new());
     let (ours, theirs) = (Home::default(), Home::default());
-    assert!(ours.join(ClusterId::from_random(1)));
-    assert!(theirs.join(ClusterId::from_random(2)));
+    assert!(ours.join(&ClusterId::from_random(1)));
+    assert!(theirs.join(&ClusterId::from_random(2)));
     assert!(
-        !ours.join(ClusterId::from_random(3)),
+        !ours.join(&ClusterId::from_random(3)),
         "a node never changes its cluster"
     );
     let served = serve(&ca, &folder, "node-1", ours.clone()).await;

@@ -93,7 +93,7 @@ async fn side(
     let (door, incoming) = mpsc::channel(8);
     let stop = CancellationToken::new();
     let stopping = stop.clone().cancelled_owned();
-    tokio::spawn(server.serve(Door(Some(door)), stopping));
+    tokio::spawn(server.serve(Arc::new(Door(Some(door))), stopping));
     let (got_in, got) = watch::channel(Got::default());
     let (events_in, events) = mpsc::channel(64);
     let (queues, window) = (PeerQueues::default(), Window::default());

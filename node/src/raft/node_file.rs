@@ -138,7 +138,7 @@ impl NodeFile {
         let node = u64::from_str_radix(&content.node_id, 16).map_err(|_| damaged("node_id"))?;
         let home = Home::default();
         if let Some(cluster) = &content.cluster_id {
-            home.join(cluster.parse().map_err(|_| damaged("cluster_id"))?);
+            home.join(&cluster.parse().map_err(|_| damaged("cluster_id"))?);
         }
         Ok(Self {
             node: NodeId(node),
@@ -201,7 +201,7 @@ impl NodeFile {
         change(&mut next);
         write(&self.path, &next)?;
         *content = next;
-        self.home.join(cluster.clone());
+        self.home.join(cluster);
         tracing::info!(node = %self.node, %cluster, "this node belongs to a cluster");
         Ok(())
     }

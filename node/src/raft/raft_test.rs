@@ -295,7 +295,7 @@ async fn proposals_of_one_node_keep_their_order() {
     // No more than are queued: those that wait for room come in any order.
     for nonce in 1..30 {
         let handle = nodes[leads].handle.clone();
-        let mut ask = Box::pin(async move { handle.propose(entry(nonce)).await });
+        let mut ask = Box::pin(async move { handle.propose(&entry(nonce)).await });
         // Polled once, so that the proposals are queued in this order.
         let first = std::future::poll_fn(|cx| std::task::Poll::Ready(ask.as_mut().poll(cx))).await;
         assert!(first.is_pending());

@@ -115,7 +115,8 @@ impl Nodes {
             .unwrap();
         let stop = CancellationToken::new();
         let stopping = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(async move { server.serve(service, stopping).await.unwrap() });
+        let serving =
+            tokio::spawn(async move { server.serve(Arc::new(service), stopping).await.unwrap() });
         Node {
             handle,
             file,
@@ -164,7 +165,7 @@ impl Node {
     pub(crate) async fn write(&self, nonce: u64) -> Index {
         let write = async {
             loop {
-                match self.handle.propose(entry(nonce)).await {
+                match self.handle.propose(&entry(nonce)).await {
                     Ok(index) => return index,
                     Err(ProposeError::NotLeader | ProposeError::Unknown) => {
                         tokio::time::sleep(Duration::from_millis(20)).await;

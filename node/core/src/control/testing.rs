@@ -301,6 +301,7 @@ impl World {
                     self.nodes[n].proposals.push((ticket, (*entry).clone()));
                 }
             }
+            Output::Answer { .. } => {}
             Output::ReadIndex { ticket } => {
                 let index = Index(self.log.len() as u64);
                 if self.nodes[n].does.read {
