@@ -111,11 +111,6 @@ impl World {
                             "client {c} gets no service: conn {:?}, SUBACK {}, PUBACK {}",
                             client.conn, client.has_suback, client.has_puback
                         );
-                        if let Some(conn) = client.conn {
-                            let r = &self.conns[conn];
-                            let d = &self.nodes[r.node].shards[r.shard];
-                            let x = format!("{d:?}"); note!(self, "DBG {:?} {x}", r.id);
-                        }
                         self.violate("heal", &text);
                     }
                     Some(_) => {}
