@@ -180,6 +180,10 @@ impl World {
             if let Some(shard) = node.shards.iter().position(|shard| !shard.is_idle()) {
                 return Some(format!("shard {shard} of n{n} has work"));
             }
+            let sockets = node.shards.iter().flat_map(|shard| shard.sockets.values());
+            if let Some(socket) = sockets.into_iter().find(|socket| !socket.rest.is_empty()) {
+                return Some(format!("conn {} has packets that are not handled", socket.conn));
+            }
             if node.links.len() + 1 != self.nodes.len() {
                 return Some(format!("n{n} has {} links", node.links.len()));
             }
