@@ -16,9 +16,10 @@ use crate::{
 };
 
 impl Shard {
-    /// Handles the messages of a batch; a node's batches go to one shard of this node, always the same one for a link, or
-    /// their order is lost, and never to several. Each token in it is answered once, to `from`, when all that it is for have
-    /// taken it. What follows a malformed message is ignored: the link checks frames before.
+    /// Handles the messages of a batch. A node's batches go to one shard of this node, always the same one for a
+    /// link, or their order is lost, and never to several. Each token in it is answered once, to `from`, when all that
+    /// it is for have taken it. What follows a malformed message is ignored: the link checks frames before. A shard
+    /// that does not serve neither delivers nor answers.
     pub fn handle_batch(&mut self, now: Moment, from: Origin, batch: &Batch) {
         self.latest = now;
         // A shard that serves nobody, yet or any more, still passes on and answers: interest of the node's earlier
