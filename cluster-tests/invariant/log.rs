@@ -26,7 +26,8 @@ impl World {
                     just_ended.push(*incarnation);
                 }
                 Effect::Answer { incarnation, .. } => {
-                    let runs = self.running.contains(incarnation) || just_ended.contains(incarnation);
+                    let runs =
+                        self.running.contains(incarnation) || just_ended.contains(incarnation);
                     self.check_acts(*incarnation, runs);
                 }
                 Effect::Gap { .. } => self.counts.add("gap in a lane"),
@@ -79,11 +80,17 @@ impl World {
     ) {
         let topic = self.pubs[message].topic.clone();
         let is_same = match name.strip_prefix("$me/device/") {
-            Some(rest) => topic.split_once('/').and_then(|(_, t)| t.split_once('/')).is_some_and(|(_, t)| t == rest),
+            Some(rest) => topic
+                .split_once('/')
+                .and_then(|(_, t)| t.split_once('/'))
+                .is_some_and(|(_, t)| t == rest),
             None => *topic == *name,
         };
         if !is_same {
-            self.violate("P1", &format!("conn {conn}: p{message} of {topic} came as {name}"));
+            self.violate(
+                "P1",
+                &format!("conn {conn}: p{message} of {topic} came as {name}"),
+            );
         }
         self.check_subscribed(conn, message);
         self.check_value(conn, message, is_retained);

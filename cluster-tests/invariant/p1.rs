@@ -16,7 +16,8 @@ impl World {
         for conn in self.entitled(message, sent) {
             let record = &self.conns[conn];
             let place = (record.node, record.life, record.shard);
-            let has_seen = place == own || self.nodes[place.0].shards[place.2].seen.contains(&message);
+            let has_seen =
+                place == own || self.nodes[place.0].shards[place.2].seen.contains(&message);
             let lives = self.holds_session(conn);
             if lives && !has_seen {
                 let text = format!(

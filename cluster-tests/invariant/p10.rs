@@ -40,7 +40,9 @@ impl World {
             );
             self.violate("P10", &text);
         }
-        self.counts.add_many("copies delivered", counters.delivered.iter().sum());
-        self.counts.add_many("copies dropped", counters.dropped.iter().sum());
+        self.counts
+            .add_many("copies delivered", counters.delivered.iter().sum());
+        self.counts
+            .add_many("copies dropped", counters.dropped.iter().sum());
     }
 }

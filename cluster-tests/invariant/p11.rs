@@ -1,11 +1,6 @@
 //! P11: every queue stays under its bound.
 
-use crate::{
-    conn::ConnNo,
-    control::QUEUE,
-    shard::MAILBOX,
-    world::World,
-};
+use crate::{conn::ConnNo, control::QUEUE, shard::MAILBOX, world::World};
 
 /// What may be above a session's hard bound: one message, and what the write buffer takes at once.
 const ABOVE_HARD: usize = 80 * 1024;
@@ -14,9 +9,17 @@ impl World {
     pub(crate) fn look_at_bounds(&mut self) {
         let clients = self.clients.len();
         let mut broken = None;
-        for (n, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.is_alive) {
+        for (n, node) in self
+            .nodes
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, node)| node.is_alive)
+        {
             if node.control_in.len() > QUEUE {
-                broken = Some(format!("{} inputs wait for the control of n{n}", node.control_in.len()));
+                broken = Some(format!(
+                    "{} inputs wait for the control of n{n}",
+                    node.control_in.len()
+                ));
             }
             let subscribes = node.control.waiting_subscribes();
             if subscribes > clients * 32 {
@@ -24,7 +27,10 @@ impl World {
             }
             for (shard, driver) in node.shards.iter_mut().enumerate() {
                 if driver.mailbox.len() > MAILBOX {
-                    broken = Some(format!("{} items wait for shard {shard} of n{n}", driver.mailbox.len()));
+                    broken = Some(format!(
+                        "{} items wait for shard {shard} of n{n}",
+                        driver.mailbox.len()
+                    ));
                 }
             }
         }

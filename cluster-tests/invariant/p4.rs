@@ -11,7 +11,10 @@ use crate::{
 impl World {
     pub(crate) fn check_subscribed(&mut self, conn: ConnNo, message: PubNo) {
         let topic = &self.pubs[message].topic;
-        let is_asked = self.conns[conn].subs.iter().any(|s| s.has_suback_left && s.matches(topic));
+        let is_asked = self.conns[conn]
+            .subs
+            .iter()
+            .any(|s| s.has_suback_left && s.matches(topic));
         let space = self.clients[self.conns[conn].client].key.principal.space;
         if !is_asked || space != self.pubs[message].space {
             let text = format!("conn {conn}: p{message} on {topic} left without a SUBACK for it");

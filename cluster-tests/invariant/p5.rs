@@ -15,7 +15,10 @@ const SLACK: u64 = 400;
 impl World {
     pub(crate) fn check_acts(&mut self, incarnation: Incarnation, runs: bool) {
         if !runs {
-            self.violate("P5", &format!("a command of the ended {incarnation:?} was applied"));
+            self.violate(
+                "P5",
+                &format!("a command of the ended {incarnation:?} was applied"),
+            );
         }
     }
 
@@ -36,7 +39,9 @@ impl World {
             return self.violate("P5", &format!("conn {conn} goes on after its end was told"));
         }
         let key = &self.clients[record.client].key;
-        let Some(owner) = self.truth().session(key) else { return };
+        let Some(owner) = self.truth().session(key) else {
+            return;
+        };
         if owner.epoch <= epoch {
             return;
         }
@@ -55,10 +60,15 @@ impl World {
 
     /// The PUBACK of a stored message leaves: it was applied while its connection owned the session.
     pub(crate) fn check_ack_of_owner(&mut self, conn: ConnNo, message: PubNo) {
-        let Some(version) = self.pubs[message].version else { return };
+        let Some(version) = self.pubs[message].version else {
+            return;
+        };
         let epoch = self.conns[conn].epoch.map_or(0, |epoch| epoch.0.index().0);
         if version >> 16 < epoch {
-            self.violate("P5", &format!("p{message} was applied before conn {conn} had its session"));
+            self.violate(
+                "P5",
+                &format!("p{message} was applied before conn {conn} had its session"),
+            );
         }
     }
 }

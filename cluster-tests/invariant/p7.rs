@@ -1,9 +1,6 @@
 //! P7: a will fires once: never twice, and not at all only if its client said goodbye.
 
-use crate::{
-    conn::PubNo,
-    world::World,
-};
+use crate::{conn::PubNo, world::World};
 
 impl World {
     /// The log delivered a message.
@@ -15,7 +12,10 @@ impl World {
         let record = &self.pubs[message];
         if record.fired > 1 {
             let promise = if record.is_will { "P7" } else { "P6" };
-            self.violate(promise, &format!("p{message} was agreed {} times", record.fired));
+            self.violate(
+                promise,
+                &format!("p{message} was agreed {} times", record.fired),
+            );
         }
     }
 
@@ -32,9 +32,15 @@ impl World {
             let owns = owner.is_some_and(|session| session.epoch == epoch);
             let fired = self.pubs[will].fired;
             if owns && fired > 0 {
-                self.violate("P7", &format!("the will p{will} of the live conn {conn} fired"));
+                self.violate(
+                    "P7",
+                    &format!("the will p{will} of the live conn {conn} fired"),
+                );
             } else if !owns && fired == 0 && !self.conns[conn].sent_disconnect {
-                self.violate("P7", &format!("the will p{will} of conn {conn} never fired"));
+                self.violate(
+                    "P7",
+                    &format!("the will p{will} of conn {conn} never fired"),
+                );
             } else if fired == 0 {
                 self.counts.add("will not fired after a DISCONNECT");
             }

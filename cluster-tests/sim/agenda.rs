@@ -85,7 +85,11 @@ pub(crate) struct Agenda {
 impl Agenda {
     pub(crate) fn put(&mut self, at: u64, ev: Ev) {
         self.next += 1;
-        self.heap.push(Reverse(Entry { at, number: self.next, ev }));
+        self.heap.push(Reverse(Entry {
+            at,
+            number: self.next,
+            ev,
+        }));
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Ev)> {

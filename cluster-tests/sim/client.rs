@@ -78,7 +78,11 @@ impl Client {
     }
 
     fn packet(&mut self) -> PacketId {
-        self.next_packet = if self.next_packet == u16::MAX { 1 } else { self.next_packet + 1 };
+        self.next_packet = if self.next_packet == u16::MAX {
+            1
+        } else {
+            self.next_packet + 1
+        };
         PacketId::new(self.next_packet).unwrap_or(PacketId::MIN)
     }
 }
@@ -94,7 +98,11 @@ fn canonical(principal: &Principal, topic: &str) -> String {
 impl World {
     /// A client's turn.
     pub(crate) fn client_turn(&mut self, c: ClientNo) {
-        let most = if self.is_healing { self.p.think.min(150) } else { self.p.think };
+        let most = if self.is_healing {
+            self.p.think.min(150)
+        } else {
+            self.p.think
+        };
         let wait = self.rng.within(1, most);
         self.agenda.put(self.now + wait, Ev::Client(c));
         if self.is_healing {
@@ -145,7 +153,9 @@ impl World {
     }
 
     pub(crate) fn client_pings(&mut self, c: ClientNo) {
-        let Some(conn) = self.clients[c].conn else { return };
+        let Some(conn) = self.clients[c].conn else {
+            return;
+        };
         if self.now - self.clients[c].last_sent > 2_500 && self.conns[conn].is_accepted {
             let mut bytes = Vec::new();
             codec::encode_pingreq(&mut bytes);
@@ -162,7 +172,11 @@ impl World {
         let no = self.conns.len();
         self.conns.push(Conn::new(c, n, node.life, shard));
         if self.rng.chance(1, 2) && !self.is_healing {
-            let qos = if self.rng.chance(1, 3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            let qos = if self.rng.chance(1, 3) {
+                QoS::AtMostOnce
+            } else {
+                QoS::AtLeastOnce
+            };
             let retain = self.rng.chance(1, 4);
             let topic = self.rng.pick(&self.clients[c].topics).clone();
             self.conns[no].will = Some(self.new_pub(no, &topic, qos, retain, true));
@@ -242,11 +256,19 @@ impl World {
         if self.conns[conn].unacked.len() > 12 {
             return;
         }
-        let burst = if self.rng.chance(1, 12) { self.rng.within(2, 8) } else { 1 };
+        let burst = if self.rng.chance(1, 12) {
+            self.rng.within(2, 8)
+        } else {
+            1
+        };
         let topic = self.rng.pick(&self.clients[c].topics).clone();
         let mut bytes = Vec::new();
         for _ in 0..burst {
-            let qos = if self.rng.chance(1, 3) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            let qos = if self.rng.chance(1, 3) {
+                QoS::AtMostOnce
+            } else {
+                QoS::AtLeastOnce
+            };
             let retain = self.rng.chance(1, 4);
             let no = self.new_pub(conn, &topic, qos, retain, false);
             let packet_id = (qos == QoS::AtLeastOnce).then(|| self.clients[c].packet());
@@ -254,13 +276,26 @@ impl World {
                 self.conns[conn].unacked.insert(id.value(), no);
             }
             let parts = [topic.as_str()];
-            let head = PublishHead { dup: false, qos, retain, topic: &parts, packet_id };
-            let padding = if self.rng.chance(1, 20) { self.rng.place(5_000) } else { 0 };
+            let head = PublishHead {
+                dup: false,
+                qos,
+                retain,
+                topic: &parts,
+                packet_id,
+            };
+            let padding = if self.rng.chance(1, 20) {
+                self.rng.place(5_000)
+            } else {
+                0
+            };
             let done = codec::encode_publish(&mut bytes, &head, &payload(no, padding));
             if let Err(error) = done {
                 self.violate("codec", &format!("a client cannot publish: {error}"));
             }
-            note!(self, "client {c} publishes p{no} {topic} {qos:?} retain {retain} on conn {conn}");
+            note!(
+                self,
+                "client {c} publishes p{no} {topic} {qos:?} retain {retain} on conn {conn}"
+            );
             self.counts.add(match (self.pubs[no].stores, qos) {
                 (true, QoS::AtMostOnce) => "published by the log, QoS 0",
                 (true, _) => "published by the log, QoS 1",
@@ -272,21 +307,38 @@ impl World {
     }
 
     pub(crate) fn client_subscribes(&mut self, c: ClientNo, conn: ConnNo) {
-        let live = self.conns[conn].subs.iter().filter(|sub| !sub.has_ended).count();
+        let live = self.conns[conn]
+            .subs
+            .iter()
+            .filter(|sub| !sub.has_ended)
+            .count();
         let filters = self.clients[c].filters.clone();
         // One filter is churned most.
-        let text = if self.rng.chance(1, 3) { filters[0].clone() } else { self.rng.pick(&filters).clone() };
-        let is_new = !self.conns[conn].subs.iter().any(|sub| !sub.has_ended && sub.text == text);
+        let text = if self.rng.chance(1, 3) {
+            filters[0].clone()
+        } else {
+            self.rng.pick(&filters).clone()
+        };
+        let is_new = !self.conns[conn]
+            .subs
+            .iter()
+            .any(|sub| !sub.has_ended && sub.text == text);
         if is_new && live >= 6 {
             return;
         }
-        let qos = if self.rng.chance(1, 4) { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let qos = if self.rng.chance(1, 4) {
+            QoS::AtMostOnce
+        } else {
+            QoS::AtLeastOnce
+        };
         self.subscribe_to(c, conn, &text, qos);
     }
 
     pub(crate) fn subscribe_to(&mut self, c: ClientNo, conn: ConnNo, text: &str, qos: QoS) {
         let principal = self.clients[c].key.principal;
-        let granted = TopicFilter::new(text).ok().and_then(|f| access::subscribe(&principal, &f).ok());
+        let granted = TopicFilter::new(text)
+            .ok()
+            .and_then(|f| access::subscribe(&principal, &f).ok());
         let Some(granted) = granted else {
             return self.violate("codec", &format!("the workload asks for {text}"));
         };
@@ -312,7 +364,10 @@ impl World {
         if let Err(error) = codec::encode_subscribe(&mut bytes, packet, &[(text, qos)]) {
             self.violate("codec", &format!("a client cannot subscribe: {error}"));
         }
-        note!(self, "client {c} subscribes to {text} {qos:?} on conn {conn}, packet {packet}");
+        note!(
+            self,
+            "client {c} subscribes to {text} {qos:?} on conn {conn}, packet {packet}"
+        );
         self.counts.add("subscribe");
         self.client_sends(c, conn, bytes);
     }
@@ -354,11 +409,18 @@ impl World {
         let expects = std::mem::take(&mut record.expects);
         let (pubs, subs) = (&self.pubs, &record.subs);
         let live = |qos, topic: &str| {
-            subs.iter().any(|sub| !sub.has_ended && sub.qos >= qos && sub.has_suback_left && sub.matches(topic))
+            subs.iter().any(|sub| {
+                !sub.has_ended && sub.qos >= qos && sub.has_suback_left && sub.matches(topic)
+            })
         };
-        let owed = owed.into_iter().filter(|no| live(QoS::AtLeastOnce, &pubs[*no].topic)).collect();
-        let expects =
-            expects.into_iter().filter(|(topic, _)| live(QoS::AtMostOnce, topic)).collect();
+        let owed = owed
+            .into_iter()
+            .filter(|no| live(QoS::AtLeastOnce, &pubs[*no].topic))
+            .collect();
+        let expects = expects
+            .into_iter()
+            .filter(|(topic, _)| live(QoS::AtMostOnce, topic))
+            .collect();
         let record = &mut self.conns[conn];
         record.owed = owed;
         record.expects = expects;
@@ -393,7 +455,8 @@ impl World {
         let acks = std::mem::take(&mut self.clients[c].owed_acks);
         if !acks.is_empty() {
             let mut bytes = Vec::new();
-            acks.into_iter().for_each(|id| codec::encode_puback(&mut bytes, id));
+            acks.into_iter()
+                .for_each(|id| codec::encode_puback(&mut bytes, id));
             self.client_sends(c, conn, bytes);
         }
     }
@@ -424,7 +487,11 @@ impl World {
                 let order = self.order();
                 let is_granted = suback.codes().all(|code| code != SubackCode::Failure);
                 let id = suback.packet_id.value();
-                for sub in self.conns[conn].subs.iter_mut().filter(|sub| sub.packet == id) {
+                for sub in self.conns[conn]
+                    .subs
+                    .iter_mut()
+                    .filter(|sub| sub.packet == id)
+                {
                     sub.granted = Some(order);
                 }
                 if !is_granted {

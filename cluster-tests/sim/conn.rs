@@ -15,13 +15,7 @@ use mainstay_core::{
     topic::TopicFilter,
 };
 
-use crate::{
-    agenda::Ev,
-    client::ClientNo,
-    node::NodeNo,
-    trace::note,
-    world::World,
-};
+use crate::{agenda::Ev, client::ClientNo, node::NodeNo, trace::note, world::World};
 
 /// A connection of the run, in the order of their making.
 pub(crate) type ConnNo = usize;
@@ -204,7 +198,9 @@ impl World {
         if record.up.front().is_none_or(|(at, _)| *at > now) {
             return;
         }
-        let Some((_, bytes)) = record.up.pop_front() else { return };
+        let Some((_, bytes)) = record.up.pop_front() else {
+            return;
+        };
         let (n, life, shard) = (record.node, record.life, record.shard);
         let Some(id) = record.id else {
             if record.closed_by_node.is_none() {
@@ -306,7 +302,11 @@ impl World {
 
     /// The node closed its side.
     pub(crate) fn closed_by_node(&mut self, conn: ConnNo, why: Option<Close>) {
-        note!(self, "conn {conn} closed by n{}: {why:?}", self.conns[conn].node);
+        note!(
+            self,
+            "conn {conn} closed by n{}: {why:?}",
+            self.conns[conn].node
+        );
         self.counts.add(match why {
             Some(why) => why.label(),
             None => "closed without a reason",

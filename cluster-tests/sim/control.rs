@@ -1,10 +1,6 @@
 //! The driver of a node's control: its queue in, its outputs carried out.
 
-use mainstay_core::{
-    control::Output,
-    lease::Window,
-    time::Moment,
-};
+use mainstay_core::{control::Output, lease::Window, time::Moment};
 
 use crate::{
     node::{ControlIn, NodeNo, Part},
@@ -23,7 +19,9 @@ impl World {
     pub(crate) fn step_control(&mut self, n: NodeNo) {
         let inputs = self.rng.within(1, INPUTS);
         for _ in 0..inputs {
-            let Some(input) = self.nodes[n].control_in.pop_front() else { break };
+            let Some(input) = self.nodes[n].control_in.pop_front() else {
+                break;
+            };
             self.handle_control(n, input);
             self.carry_out(n);
             if self.may_stall(n, Part::Control) {
@@ -84,8 +82,13 @@ impl World {
         if granted && let Some(sent) = node.renewals.remove(&ticket) {
             node.leased_until = node.leased_until.max(sent + fence);
         }
-        node.control.handle_renewed(Moment(self.now), ticket, granted);
-        self.counts.add(if granted { "lease granted" } else { "lease refused" });
+        node.control
+            .handle_renewed(Moment(self.now), ticket, granted);
+        self.counts.add(if granted {
+            "lease granted"
+        } else {
+            "lease refused"
+        });
     }
 
     fn carry_out(&mut self, n: NodeNo) {

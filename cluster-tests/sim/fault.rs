@@ -75,7 +75,10 @@ impl World {
             (Lines::Raft, true) => "fault: consensus of a node cut",
             (_, false) => "fault: node cut one way",
         });
-        note!(self, "n{n} is cut {lines:?} in {is_in} out {is_out} until {until}");
+        note!(
+            self,
+            "n{n} is cut {lines:?} in {is_in} out {is_out} until {until}"
+        );
         for other in 0..self.nodes.len() {
             if is_out {
                 self.net.cut(n, other, lines, until);
@@ -91,7 +94,10 @@ impl World {
 
     fn cut_pair(&mut self) {
         let until = self.now + self.span();
-        let (a, b) = (self.rng.place(self.nodes.len()), self.rng.place(self.nodes.len()));
+        let (a, b) = (
+            self.rng.place(self.nodes.len()),
+            self.rng.place(self.nodes.len()),
+        );
         let lines = *self.rng.pick(&[Lines::Both, Lines::Links, Lines::Raft]);
         self.counts.add("fault: pair cut");
         note!(self, "n{a} and n{b} are cut {lines:?} until {until}");
@@ -129,7 +135,9 @@ impl World {
 
     fn stall_some(&mut self) {
         let span = self.span();
-        let Some(n) = self.victim(self.now + span) else { return };
+        let Some(n) = self.victim(self.now + span) else {
+            return;
+        };
         let part = match self.rng.below(4) {
             0 => Part::Control,
             1 => Part::Links,
@@ -173,7 +181,8 @@ impl World {
     fn rare(&mut self) {
         if self.rng.chance(1, 2) {
             let n = self.rng.place(self.nodes.len());
-            if Some(n) != self.raft.leader && self.nodes[n].is_alive && !self.nodes[n].is_installing {
+            if Some(n) != self.raft.leader && self.nodes[n].is_alive && !self.nodes[n].is_installing
+            {
                 self.counts.add("fault: snapshot to be installed");
                 self.nodes[n].is_installing = true;
                 self.tell_control(n, ControlIn::SnapshotRequest);

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_core::{
-    codec::QoS,
-    ids::SpaceId,
-    time::Moment,
-    topic::TopicFilter,
-};
+use mainstay_core::{codec::QoS, ids::SpaceId, time::Moment, topic::TopicFilter};
 
 use crate::{
     client::ClientNo,
@@ -45,7 +40,10 @@ impl World {
         note!(self, "all faults are removed");
         self.is_healing = true;
         self.net.heal();
-        self.healing = Healing { stage: Stage::Serving, since: self.now };
+        self.healing = Healing {
+            stage: Stage::Serving,
+            since: self.now,
+        };
         for n in 0..self.nodes.len() {
             let node = &mut self.nodes[n];
             node.paused_until = 0;
@@ -73,7 +71,10 @@ impl World {
 
     fn go_on(&mut self, stage: Stage) {
         note!(self, "healing: {stage:?}");
-        self.healing = Healing { stage, since: self.now };
+        self.healing = Healing {
+            stage,
+            since: self.now,
+        };
     }
 
     pub(crate) fn look_at_healing(&mut self) {
@@ -81,7 +82,10 @@ impl World {
         match self.healing.stage {
             Stage::Serving => {
                 let now = Moment(self.now);
-                let idle = self.nodes.iter().position(|n| !n.is_alive || !n.control.is_serving(now));
+                let idle = self
+                    .nodes
+                    .iter()
+                    .position(|n| !n.is_alive || !n.control.is_serving(now));
                 match idle {
                     None => {
                         for client in &mut self.clients {
@@ -102,7 +106,9 @@ impl World {
                     .position(|c| !c.is_away && !(c.has_suback && c.has_puback));
                 match open {
                     None => {
-                        self.clients.iter_mut().for_each(|client| client.is_quiet = true);
+                        self.clients
+                            .iter_mut()
+                            .for_each(|client| client.is_quiet = true);
                         self.go_on(Stage::Quiet);
                     }
                     Some(c) if spent > CLIENTS => {
@@ -175,14 +181,19 @@ impl World {
             }
             let waiting = (node.control.unanswered(), node.control.waiting_subscribes());
             if waiting != (0, 0) {
-                return Some(format!("n{n} has unanswered commands and subscribes {waiting:?}"));
+                return Some(format!(
+                    "n{n} has unanswered commands and subscribes {waiting:?}"
+                ));
             }
             if let Some(shard) = node.shards.iter().position(|shard| !shard.is_idle()) {
                 return Some(format!("shard {shard} of n{n} has work"));
             }
             let sockets = node.shards.iter().flat_map(|shard| shard.sockets.values());
             if let Some(socket) = sockets.into_iter().find(|socket| !socket.rest.is_empty()) {
-                return Some(format!("conn {} has packets that are not handled", socket.conn));
+                return Some(format!(
+                    "conn {} has packets that are not handled",
+                    socket.conn
+                ));
             }
             if node.links.len() + 1 != self.nodes.len() {
                 return Some(format!("n{n} has {} links", node.links.len()));
@@ -221,7 +232,11 @@ impl World {
     }
 
     fn final_checks(&mut self) {
-        let hashes: BTreeSet<u64> = self.nodes.iter().map(|node| node.replica.hash().0).collect();
+        let hashes: BTreeSet<u64> = self
+            .nodes
+            .iter()
+            .map(|node| node.replica.hash().0)
+            .collect();
         let truth = self.truth().hash().0;
         if hashes != BTreeSet::from([truth]) {
             self.violate("P2", "the replicas differ");
@@ -236,7 +251,9 @@ impl World {
     /// What the log says that nodes want is what live subscriptions want.
     fn check_interest(&mut self) {
         for n in 0..self.nodes.len() {
-            let Some(slot) = self.nodes[n].control.slot() else { continue };
+            let Some(slot) = self.nodes[n].control.slot() else {
+                continue;
+            };
             let stated: BTreeSet<(SpaceId, TopicFilter)> = self
                 .truth()
                 .interest()

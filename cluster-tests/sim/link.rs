@@ -63,12 +63,18 @@ impl World {
         self.nodes[n].me = me;
         let mut before = std::mem::take(&mut self.nodes[n].links);
         for peer in peers {
-            let Some(no) = self.nodes.iter().position(|node| node.id == peer.node) else { continue };
+            let Some(no) = self.nodes.iter().position(|node| node.id == peer.node) else {
+                continue;
+            };
             let known = before.remove(&peer.slot);
             let end = match known {
                 Some(end) if keeps && end.life == peer.incarnation => end,
                 other => {
-                    if let Some(LinkEnd { stream: Some(stream), .. }) = other {
+                    if let Some(LinkEnd {
+                        stream: Some(stream),
+                        ..
+                    }) = other
+                    {
                         self.reset_stream(stream);
                     }
                     let Some(me) = me else { continue };
@@ -167,18 +173,24 @@ impl World {
             return;
         }
         let number = self.next_stream;
-        let Some((slot_of_a, expects_b)) = self.nodes[b].links.iter_mut().find_map(|(slot, end)| {
-            let mut end = end;
-            fits(&&mut end).then(|| (*slot, end.link.expects()))
-        }) else {
+        let Some((slot_of_a, expects_b)) =
+            self.nodes[b].links.iter_mut().find_map(|(slot, end)| {
+                let mut end = end;
+                fits(&&mut end).then(|| (*slot, end.link.expects()))
+            })
+        else {
             return;
         };
-        let Some(end) = self.nodes[a].links.get_mut(&slot_of_b) else { return };
+        let Some(end) = self.nodes[a].links.get_mut(&slot_of_b) else {
+            return;
+        };
         let expects_a = end.link.expects();
         let first = end.link.handle_connected(expects_b);
         end.stream = Some(number);
         end.inbox.clear();
-        let Some(end) = self.nodes[b].links.get_mut(&slot_of_a) else { return };
+        let Some(end) = self.nodes[b].links.get_mut(&slot_of_a) else {
+            return;
+        };
         let second = end.link.handle_connected(expects_a);
         let old = end.stream.replace(number);
         end.inbox.clear();
@@ -202,7 +214,10 @@ impl World {
         self.streams.insert(number, stream);
         self.counts.add("stream connected");
         note!(self, "n{a} and n{b} are connected by stream {number}");
-        self.tell_control(a, ControlIn::Link(slot_of_b, life_of_b, LinkState::Connected));
+        self.tell_control(
+            a,
+            ControlIn::Link(slot_of_b, life_of_b, LinkState::Connected),
+        );
         if let Some(life) = life_of_a {
             self.tell_control(b, ControlIn::Link(slot_of_a, life, LinkState::Connected));
         }
@@ -213,8 +228,10 @@ impl World {
     pub(crate) fn step_links(&mut self, n: NodeNo) {
         let slots: Vec<NodeSlot> = self.nodes[n].links.keys().copied().collect();
         for slot in slots {
-            while let Some((stream, bytes)) =
-                self.nodes[n].links.get_mut(&slot).and_then(|end| end.inbox.pop_front())
+            while let Some((stream, bytes)) = self.nodes[n]
+                .links
+                .get_mut(&slot)
+                .and_then(|end| end.inbox.pop_front())
             {
                 self.receive(n, slot, stream, &bytes);
             }
@@ -225,14 +242,20 @@ impl World {
     fn send_frames(&mut self, n: NodeNo, slot: NodeSlot) {
         let mut sent = 0;
         while sent < 8 && self.is_open(n) {
-            let Some(end) = self.nodes[n].links.get_mut(&slot) else { return };
+            let Some(end) = self.nodes[n].links.get_mut(&slot) else {
+                return;
+            };
             let Some(number) = end.stream else { return };
-            let Some(frame) = end.link.poll_frame() else { return };
+            let Some(frame) = end.link.poll_frame() else {
+                return;
+            };
             self.check_lease(n, "a frame");
             let mut bytes = Vec::new();
             frame.encode(&mut bytes);
             let wait = self.rng.within(0, self.p.delay) + self.extra_delay();
-            let Some(stream) = self.streams.get_mut(&number) else { continue };
+            let Some(stream) = self.streams.get_mut(&number) else {
+                continue;
+            };
             let way = usize::from(stream.ends[0] != n);
             let at = stream.last[way].max(self.now + wait);
             stream.last[way] = at;
@@ -247,14 +270,20 @@ impl World {
     }
 
     fn extra_delay(&mut self) -> u64 {
-        let slow = if self.net.slow_until > self.now { self.net.slow_by } else { 0 };
+        let slow = if self.net.slow_until > self.now {
+            self.net.slow_by
+        } else {
+            0
+        };
         self.rng.within(0, slow)
     }
 
     /// The front frame of a way arrives, unless the way is silent.
     pub(crate) fn frame_arrives(&mut self, number: StreamNo, way: usize) {
         let now = self.now;
-        let Some(stream) = self.streams.get_mut(&number) else { return };
+        let Some(stream) = self.streams.get_mut(&number) else {
+            return;
+        };
         let (from, to) = (stream.ends[way], stream.ends[1 - way]);
         if stream.ways[way].front().is_none_or(|(at, _)| *at > now) {
             return;
@@ -263,7 +292,9 @@ impl World {
             self.agenda.put(now + 20, Ev::Frame(number, way));
             return;
         }
-        let Some((_, bytes)) = stream.ways[way].pop_front() else { return };
+        let Some((_, bytes)) = stream.ways[way].pop_front() else {
+            return;
+        };
         let (slot, life) = (stream.slots[1 - way], stream.lives[1 - way]);
         let node = &mut self.nodes[to];
         if !node.is_alive || node.life != life {
@@ -278,7 +309,9 @@ impl World {
     }
 
     fn receive(&mut self, n: NodeNo, slot: NodeSlot, stream: StreamNo, bytes: &[u8]) {
-        let Some(end) = self.nodes[n].links.get_mut(&slot) else { return };
+        let Some(end) = self.nodes[n].links.get_mut(&slot) else {
+            return;
+        };
         if end.stream != Some(stream) {
             return;
         }
@@ -325,8 +358,11 @@ impl World {
             self.give(n, shard, Item::Batch(origin, batch));
         }
         for shard in 0..SHARDS {
-            let own: Vec<Token> =
-                taken.iter().copied().filter(|token| token.shard() == ShardId(shard)).collect();
+            let own: Vec<Token> = taken
+                .iter()
+                .copied()
+                .filter(|token| token.shard() == ShardId(shard))
+                .collect();
             if !own.is_empty() {
                 self.give(n, usize::from(shard), Item::Taken(origin, own));
             }
@@ -344,16 +380,24 @@ impl World {
         let (mut rest, mut taken) = (Batch::default(), Vec::new());
         for message in batch.iter().flatten() {
             taken.extend(message.token);
-            rest.push(&Message { token: None, ..message });
+            rest.push(&Message {
+                token: None,
+                ..message
+            });
         }
-        let parcel = Parcel { batch: Batch::default(), taken };
+        let parcel = Parcel {
+            batch: Batch::default(),
+            taken,
+        };
         self.push_to_peer(n, slot, life, parcel);
         rest
     }
 
     /// Breaks a stream; what is on it is lost, and each end notices in its own time.
     pub(crate) fn reset_stream(&mut self, number: StreamNo) {
-        let Some(stream) = self.streams.remove(&number) else { return };
+        let Some(stream) = self.streams.remove(&number) else {
+            return;
+        };
         self.counts.add("stream reset");
         note!(self, "stream {number} of {:?} is reset", stream.ends);
         for (n, life) in stream.ends.into_iter().zip(stream.lives) {
@@ -367,7 +411,10 @@ impl World {
         if !node.is_alive || node.life != life {
             return;
         }
-        let lost = node.links.iter_mut().find(|(_, end)| end.stream == Some(number));
+        let lost = node
+            .links
+            .iter_mut()
+            .find(|(_, end)| end.stream == Some(number));
         if let Some((slot, end)) = lost {
             end.stream = None;
             end.was_reset = true;
@@ -381,7 +428,11 @@ impl World {
     pub(crate) fn reset_streams_of(&mut self, n: NodeNo) {
         let all: Vec<StreamNo> = self.streams.keys().copied().collect();
         for number in all {
-            if self.streams.get(&number).is_some_and(|stream| stream.ends.contains(&n)) {
+            if self
+                .streams
+                .get(&number)
+                .is_some_and(|stream| stream.ends.contains(&n))
+            {
                 self.reset_stream(number);
             }
         }
@@ -413,6 +464,10 @@ impl World {
     }
 
     pub(crate) fn payloads(batch: &Batch) -> Vec<Arc<[u8]>> {
-        batch.iter().flatten().map(|message| Arc::from(message.payload)).collect()
+        batch
+            .iter()
+            .flatten()
+            .map(|message| Arc::from(message.payload))
+            .collect()
     }
 }

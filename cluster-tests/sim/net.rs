@@ -23,7 +23,12 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn new(nodes: usize) -> Self {
         let none = vec![vec![0; nodes]; nodes];
-        Self { links: none.clone(), raft: none, slow_until: 0, slow_by: 0 }
+        Self {
+            links: none.clone(),
+            raft: none,
+            slow_until: 0,
+            slow_by: 0,
+        }
     }
 
     pub(crate) fn cut(&mut self, from: NodeNo, to: NodeNo, lines: Lines, until: u64) {

@@ -18,12 +18,7 @@ use mainstay_core::{
 };
 
 use crate::{
-    agenda::Ev,
-    link::LinkEnd,
-    params::SHARDS,
-    shard::ShardDriver,
-    trace::note,
-    world::World,
+    agenda::Ev, link::LinkEnd, params::SHARDS, shard::ShardDriver, trace::note, world::World,
 };
 
 /// A node of the simulation, counted from 0.
@@ -157,11 +152,17 @@ impl World {
             return;
         }
         let newest = self.nodes[n].replica.applied().0.max(1);
-        let from = if self.rng.chance(1, 2) { newest } else { self.rng.within(1, newest) };
+        let from = if self.rng.chance(1, 2) {
+            newest
+        } else {
+            self.rng.within(1, newest)
+        };
         let bytes = self.raft.states[usize::try_from(from).unwrap_or_default()].write_snapshot();
         let replica = match Replica::read_snapshot(&bytes) {
             Ok(replica) => self.planted(replica),
-            Err(error) => return self.violate("P2", &format!("a snapshot cannot be read: {error}")),
+            Err(error) => {
+                return self.violate("P2", &format!("a snapshot cannot be read: {error}"));
+            }
         };
         let life = self.nodes[n].life + 1;
         let window = Window::default();

@@ -48,11 +48,19 @@ impl Params {
             limits: limits(rng),
             active: rng.within(8_000, 20_000),
             think: *rng.pick(&[80, 150, 300, 600]),
-            fault_every: if calm { 0 } else { *rng.pick(&[700, 1_500, 3_000, 6_000]) },
+            fault_every: if calm {
+                0
+            } else {
+                *rng.pick(&[700, 1_500, 3_000, 6_000])
+            },
             hint: rng.chance(2, 3),
             is_wild: rng.chance(1, 8),
             delay: *rng.pick(&[2, 5, 20, 60]),
-            stall_one_in: if calm { u64::MAX } else { *rng.pick(&[2_000, 5_000, 20_000]) },
+            stall_one_in: if calm {
+                u64::MAX
+            } else {
+                *rng.pick(&[2_000, 5_000, 20_000])
+            },
             loss: if calm { 0 } else { *rng.pick(&[0, 5, 30, 100]) },
             disorder: if calm { 0 } else { *rng.pick(&[0, 20, 100]) },
             link_bytes: *rng.pick(&[1_024, 16 * 1_024, 1_024 * 1_024]),

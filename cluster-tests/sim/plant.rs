@@ -46,7 +46,10 @@ impl Plant {
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, plant)| *plant)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, plant)| *plant)
     }
 
     /// The bug of control that it stands for.

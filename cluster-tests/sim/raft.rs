@@ -40,13 +40,33 @@ pub(crate) struct Mail {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Propose { ticket: u64, entry: Arc<Entry> },
-    Proposed { ticket: u64, outcome: Result<Index, ProposeError> },
-    ReadIndex { ticket: u64 },
-    ReadIndexIs { ticket: u64, index: Option<Index> },
-    Renew { ticket: u64, renewal: Renewal },
-    Renewed { ticket: u64, granted: bool },
-    Confirmed { ticket: u64, confirmed: bool },
+    Propose {
+        ticket: u64,
+        entry: Arc<Entry>,
+    },
+    Proposed {
+        ticket: u64,
+        outcome: Result<Index, ProposeError>,
+    },
+    ReadIndex {
+        ticket: u64,
+    },
+    ReadIndexIs {
+        ticket: u64,
+        index: Option<Index>,
+    },
+    Renew {
+        ticket: u64,
+        renewal: Renewal,
+    },
+    Renewed {
+        ticket: u64,
+        granted: bool,
+    },
+    Confirmed {
+        ticket: u64,
+        confirmed: bool,
+    },
 }
 
 /// A proposal at the leader.
@@ -78,16 +98,29 @@ pub(crate) struct Raft {
 
 impl World {
     pub(crate) fn truth(&self) -> &Replica {
-        self.raft.states.last().expect("the state before the first entry is always there")
+        self.raft
+            .states
+            .last()
+            .expect("the state before the first entry is always there")
     }
 
     fn delay(&mut self) -> u64 {
-        let slow = if self.net.slow_until > self.now { self.net.slow_by } else { 0 };
+        let slow = if self.net.slow_until > self.now {
+            self.net.slow_by
+        } else {
+            0
+        };
         self.rng.within(0, self.p.delay) + self.rng.within(0, slow)
     }
 
     fn mail(&mut self, mail: Mail, extra: u64) {
-        let at = self.now + extra + if mail.from == mail.to { 0 } else { self.delay() };
+        let at = self.now
+            + extra
+            + if mail.from == mail.to {
+                0
+            } else {
+                self.delay()
+            };
         if mail.from != mail.to && !self.net.raft_open(mail.from, mail.to, self.now) {
             self.counts.add("mail cut");
             self.fail_later(&mail);
@@ -102,16 +135,29 @@ impl World {
             return;
         }
         let body = match mail.body {
-            Body::Propose { ticket, .. } => {
-                Body::Proposed { ticket, outcome: Err(ProposeError::Unknown) }
-            }
-            Body::ReadIndex { ticket } => Body::ReadIndexIs { ticket, index: None },
-            Body::Renew { ticket, .. } => Body::Renewed { ticket, granted: false },
+            Body::Propose { ticket, .. } => Body::Proposed {
+                ticket,
+                outcome: Err(ProposeError::Unknown),
+            },
+            Body::ReadIndex { ticket } => Body::ReadIndexIs {
+                ticket,
+                index: None,
+            },
+            Body::Renew { ticket, .. } => Body::Renewed {
+                ticket,
+                granted: false,
+            },
             _ => return,
         };
         let at = self.now + self.rng.within(50, 1_500);
         let (to, to_life) = (mail.from, Some(mail.from_life));
-        let own = Mail { from: to, from_life: mail.from_life, to, to_life, body };
+        let own = Mail {
+            from: to,
+            from_life: mail.from_life,
+            to,
+            to_life,
+            body,
+        };
         self.agenda.put(at, Ev::Mail(Box::new(own)));
     }
 
@@ -126,7 +172,13 @@ impl World {
         };
         let from_life = self.nodes[n].life;
         let to = self.nodes[n].believes.unwrap_or(n);
-        let mail = Mail { from: n, from_life, to, to_life: None, body };
+        let mail = Mail {
+            from: n,
+            from_life,
+            to,
+            to_life: None,
+            body,
+        };
         if !self.is_healing && self.rng.chance(self.p.loss, 1_000) {
             self.counts.add("request lost");
             self.fail_later(&mail);
@@ -147,7 +199,16 @@ impl World {
             0
         };
         let from_life = self.nodes[from].life;
-        self.mail(Mail { from, from_life, to, to_life: Some(life), body }, extra);
+        self.mail(
+            Mail {
+                from,
+                from_life,
+                to,
+                to_life: Some(life),
+                body,
+            },
+            extra,
+        );
     }
 
     pub(crate) fn propose(&mut self, n: NodeNo, ticket: u64, entry: &Arc<Entry>) {
@@ -157,11 +218,23 @@ impl World {
             Ok(same) if same == **entry => {}
             other => self.violate("codec", &format!("{entry:?} is read as {other:?}")),
         }
-        self.ask_leader(n, Body::Propose { ticket, entry: Arc::clone(entry) });
+        self.ask_leader(
+            n,
+            Body::Propose {
+                ticket,
+                entry: Arc::clone(entry),
+            },
+        );
     }
 
     pub(crate) fn handle_mail(&mut self, mail: Mail) {
-        let Mail { from, from_life, to, to_life, .. } = mail;
+        let Mail {
+            from,
+            from_life,
+            to,
+            to_life,
+            ..
+        } = mail;
         let node = &self.nodes[to];
         if !node.is_alive || to_life.is_some_and(|life| life != node.life) {
             self.fail_later(&mail);
@@ -205,21 +278,41 @@ impl World {
         if self.nodes[at].leads.is_none() {
             let outcome = Err(ProposeError::NotLeader);
             self.counts.add("proposal to no leader");
-            self.answer(at, from.0, from.1, Body::Proposed { ticket: from.2, outcome });
+            self.answer(
+                at,
+                from.0,
+                from.1,
+                Body::Proposed {
+                    ticket: from.2,
+                    outcome,
+                },
+            );
         } else if self.raft.leader == Some(at) {
             if self.rng.chance(self.p.loss, 2_000) {
                 let late = self.now + self.rng.within(10, 6_000);
                 self.raft.ghosts.push((late, Arc::clone(&entry)));
             }
             let ready_at = self.now + self.rng.within(1, 2 + self.p.delay);
-            self.raft.pending.push_back(Pending { from: Some(from), entry, ready_at });
+            self.raft.pending.push_back(Pending {
+                from: Some(from),
+                entry,
+                ready_at,
+            });
             self.agenda.put(ready_at, Ev::Commit);
         } else {
             // It goes into the log of a leader that is none any more, and is lost with it.
             self.counts.add("proposal to a deposed leader");
             if self.rng.chance(1, 2) {
                 let outcome = Err(ProposeError::Unknown);
-                self.answer(at, from.0, from.1, Body::Proposed { ticket: from.2, outcome });
+                self.answer(
+                    at,
+                    from.0,
+                    from.1,
+                    Body::Proposed {
+                        ticket: from.2,
+                        outcome,
+                    },
+                );
             }
         }
     }
@@ -227,8 +320,8 @@ impl World {
     /// Whether the node reaches a majority both ways.
     pub(crate) fn has_majority(&self, n: NodeNo) -> bool {
         let reached = (0..self.nodes.len()).filter(|other| {
-            let both = self.net.raft_open(n, *other, self.now)
-                && self.net.raft_open(*other, n, self.now);
+            let both =
+                self.net.raft_open(n, *other, self.now) && self.net.raft_open(*other, n, self.now);
             self.is_running(*other) && (*other == n || both)
         });
         self.is_running(n) && reached.count() > self.nodes.len() / 2
@@ -242,9 +335,15 @@ impl World {
             let index = self.append(pending.entry);
             if let Some((n, life, ticket)) = pending.from {
                 let body = if !self.is_healing && self.rng.chance(self.p.loss, 2_000) {
-                    Body::Proposed { ticket, outcome: Err(ProposeError::Unknown) }
+                    Body::Proposed {
+                        ticket,
+                        outcome: Err(ProposeError::Unknown),
+                    }
                 } else {
-                    Body::Proposed { ticket, outcome: Ok(index) }
+                    Body::Proposed {
+                        ticket,
+                        outcome: Ok(index),
+                    }
                 };
                 self.answer(leader, n, life, body);
             }
@@ -288,7 +387,13 @@ impl World {
             self.counts.add("read index lost");
             return;
         }
-        let mail = Mail { from: leader, from_life, to: from, to_life: Some(life), body };
+        let mail = Mail {
+            from: leader,
+            from_life,
+            to: from,
+            to_life: Some(life),
+            body,
+        };
         self.mail(mail, wait);
     }
 
@@ -310,7 +415,16 @@ impl World {
         let wait = self.delay() + late;
         let life = self.nodes[n].life;
         let body = Body::Confirmed { ticket, confirmed };
-        self.mail(Mail { from: n, from_life: life, to: n, to_life: Some(life), body }, wait);
+        self.mail(
+            Mail {
+                from: n,
+                from_life: life,
+                to: n,
+                to_life: Some(life),
+                body,
+            },
+            wait,
+        );
     }
 
     pub(crate) fn answer_renewal(&mut self, n: NodeNo, reply: u64, granted: bool) {
@@ -325,10 +439,18 @@ impl World {
         self.watch_leader();
         self.spread_leadership();
         let (now, is_healing) = (self.now, self.is_healing);
-        let due: Vec<_> = self.raft.ghosts.extract_if(.., |(at, _)| is_healing || *at <= now).collect();
+        let due: Vec<_> = self
+            .raft
+            .ghosts
+            .extract_if(.., |(at, _)| is_healing || *at <= now)
+            .collect();
         for (_, entry) in due {
             self.counts.add("proposal committed again, late");
-            self.raft.pending.push_back(Pending { from: None, entry, ready_at: now });
+            self.raft.pending.push_back(Pending {
+                from: None,
+                entry,
+                ready_at: now,
+            });
         }
         self.commit();
         for n in 0..self.nodes.len() {
@@ -350,10 +472,17 @@ impl World {
             return;
         }
         if self.raft.leader_bad.is_none() {
-            let patience = if self.raft.term == 0 { 50 } else { self.rng.within(700, 1_500) };
+            let patience = if self.raft.term == 0 {
+                50
+            } else {
+                self.rng.within(700, 1_500)
+            };
             self.raft.leader_bad = Some((self.now, patience));
         }
-        let is_due = self.raft.leader_bad.is_some_and(|(since, span)| self.now - since >= span);
+        let is_due = self
+            .raft
+            .leader_bad
+            .is_some_and(|(since, span)| self.now - since >= span);
         if !is_due && !self.raft.change_leader {
             return;
         }
@@ -361,7 +490,11 @@ impl World {
             .filter(|n| Some(*n) != self.raft.leader && self.has_majority(*n))
             .collect();
         let old = self.raft.leader.filter(|n| self.has_majority(*n));
-        let candidates = if able.is_empty() { old.into_iter().collect() } else { able };
+        let candidates = if able.is_empty() {
+            old.into_iter().collect()
+        } else {
+            able
+        };
         if candidates.is_empty() {
             return;
         }
@@ -383,14 +516,26 @@ impl World {
             if let Some((n, life, ticket)) = pending.from.take()
                 && self.rng.chance(1, 2)
             {
-                let body = Body::Proposed { ticket, outcome: Err(ProposeError::Unknown) };
-                let mail = Mail { from: n, from_life: life, to: n, to_life: Some(life), body };
+                let body = Body::Proposed {
+                    ticket,
+                    outcome: Err(ProposeError::Unknown),
+                };
+                let mail = Mail {
+                    from: n,
+                    from_life: life,
+                    to: n,
+                    to_life: Some(life),
+                    body,
+                };
                 let wait = self.rng.within(1, 500);
                 self.mail(mail, wait);
             }
             if survives {
                 self.counts.add("proposal survived a leader change");
-                self.raft.pending.push_back(Pending { ready_at: now, ..pending });
+                self.raft.pending.push_back(Pending {
+                    ready_at: now,
+                    ..pending
+                });
             } else {
                 self.counts.add("proposal lost at a leader change");
             }
@@ -405,11 +550,14 @@ impl World {
 
     /// Nodes that the leader reaches learn of it, sooner or later.
     fn spread_leadership(&mut self) {
-        let Some(leader) = self.raft.leader.filter(|leader| self.is_running(*leader)) else { return };
+        let Some(leader) = self.raft.leader.filter(|leader| self.is_running(*leader)) else {
+            return;
+        };
         for n in 0..self.nodes.len() {
             let knows = self.nodes[n].believes == Some(leader)
                 && (n == leader || self.nodes[n].leads.is_none());
-            let hears = n != leader && self.is_running(n)
+            let hears = n != leader
+                && self.is_running(n)
                 && self.net.raft_open(leader, n, self.now)
                 && self.rng.chance(1, 2);
             if knows || !hears {
@@ -430,7 +578,12 @@ impl World {
         if !self.nodes[n].is_alive || !behind || self.nodes[n].feed_at.is_some() {
             return;
         }
-        let at = self.now + if Some(n) == self.raft.leader { 0 } else { self.delay() };
+        let at = self.now
+            + if Some(n) == self.raft.leader {
+                0
+            } else {
+                self.delay()
+            };
         self.nodes[n].feed_at = Some(at);
         let life = self.nodes[n].life;
         self.agenda.put(at, Ev::Feed(n, life));
@@ -460,7 +613,9 @@ impl World {
         let mut run = Vec::new();
         for _ in 0..most {
             let at = usize::try_from(node.replica.applied().0).unwrap_or_default();
-            let Some((entry, _)) = self.raft.log.get(at) else { break };
+            let Some((entry, _)) = self.raft.log.get(at) else {
+                break;
+            };
             run.push(node.replica.apply(Index(at as u64 + 1), entry));
         }
         if !run.is_empty() {

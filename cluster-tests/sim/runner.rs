@@ -57,7 +57,8 @@ impl Command {
         while let Some(name) = arguments.next() {
             let mut number = || {
                 let text = arguments.next().ok_or(format!("{name} needs a number"))?;
-                text.parse::<u64>().map_err(|_| format!("{name} needs a number, not {text:?}"))
+                text.parse::<u64>()
+                    .map_err(|_| format!("{name} needs a number, not {text:?}"))
             };
             match name.as_str() {
                 "--seeds" => command.seeds = Some(number()?),
@@ -86,20 +87,31 @@ impl Command {
     pub(crate) fn run(&self) -> ExitCode {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            eprintln!("seed {} panicked; replay it with: sim --seed {0} --trace", SEED.get());
+            eprintln!(
+                "seed {} panicked; replay it with: sim --seed {0} --trace",
+                SEED.get()
+            );
             before(panic);
         }));
         let is_good = match (self.seed, self.plant) {
             _ if self.all_plants => {
                 let found = Plant::ALL.map(|(name, _)| self.find(name));
-                println!("{} of {} planted bugs found", found.iter().filter(|f| **f).count(), found.len());
+                println!(
+                    "{} of {} planted bugs found",
+                    found.iter().filter(|f| **f).count(),
+                    found.len()
+                );
                 found.iter().all(|found| *found)
             }
             (Some(seed), _) => self.replay(seed),
             (None, Some(name)) => self.find(name),
             (None, None) => self.many(),
         };
-        if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if is_good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 
     fn replay(&self, seed: u64) -> bool {
@@ -122,8 +134,15 @@ impl Command {
                 println!("  {line}");
             }
         }
-        let plant = self.plant.map(|name| format!(" --plant {name}")).unwrap_or_default();
-        let features = if self.plant.is_some() { " --features plant" } else { "" };
+        let plant = self
+            .plant
+            .map(|name| format!(" --plant {name}"))
+            .unwrap_or_default();
+        let features = if self.plant.is_some() {
+            " --features plant"
+        } else {
+            ""
+        };
         println!(
             "replay: cargo run -p cluster-tests{features} --bin sim -- --seed {seed}{plant} --trace"
         );
@@ -157,7 +176,10 @@ impl Command {
         let (_, failed) = self.sweep(seeds, Plant::named(name), true);
         match failed.first() {
             Some((seed, what)) => {
-                println!("planted {name}: found after {} seeds: {what}", seed - self.start + 1);
+                println!(
+                    "planted {name}: found after {} seeds: {what}",
+                    seed - self.start + 1
+                );
                 true
             }
             None => {

@@ -197,7 +197,11 @@ impl World {
         }
         let retry = (!driver.dirty.is_empty()).then_some(self.now + 20);
         let timer = driver.core.next_deadline().map(|at| at.0.max(self.now + 1));
-        let linger = driver.sockets.values().filter_map(|socket| socket.lingers_until).min();
+        let linger = driver
+            .sockets
+            .values()
+            .filter_map(|socket| socket.lingers_until)
+            .min();
         if let Some(at) = [retry, timer, linger].into_iter().flatten().min() {
             self.wake(n, Part::Shard(shard), at.max(self.now + 1));
         }
@@ -218,24 +222,34 @@ impl World {
                 }
                 Item::Batch(origin, batch) => {
                     let payloads = Self::payloads(&batch);
-                    driver.seen.extend(payloads.iter().filter_map(|p| crate::conn::pub_of(p)));
+                    driver
+                        .seen
+                        .extend(payloads.iter().filter_map(|p| crate::conn::pub_of(p)));
                     driver.core.handle_batch(now, origin, &batch);
                 }
                 Item::Taken(origin, tokens) => driver.core.handle_taken(now, origin, &tokens),
             }
         }
         let driver = &mut self.nodes[n].shards[shard];
-        if driver.core.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if driver
+            .core
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= now)
+        {
             driver.core.handle_tick(now);
         }
         for _ in 0..driver.ready.len() {
-            let Some(slot) = driver.ready.pop_front() else { break };
+            let Some(slot) = driver.ready.pop_front() else {
+                break;
+            };
             Self::read(driver, slot, now, self.p.limits.read_budget);
         }
     }
 
     fn read(driver: &mut ShardDriver, slot: u32, now: Moment, budget: usize) {
-        let Some(socket) = driver.sockets.get_mut(&slot) else { return };
+        let Some(socket) = driver.sockets.get_mut(&slot) else {
+            return;
+        };
         socket.is_listed = false;
         if socket.lost.is_some() || driver.core.closing(slot).is_some() {
             return;
@@ -256,7 +270,8 @@ impl World {
             }
             return;
         }
-        if socket.has_ended && (socket.rest.is_empty() || is_stuck) && driver.core.wants_input(slot) {
+        if socket.has_ended && (socket.rest.is_empty() || is_stuck) && driver.core.wants_input(slot)
+        {
             socket.lost = Some(Close::IoError);
             driver.lost.push(slot);
         } else if used > 0 && (!socket.rest.is_empty() || socket.has_ended) {
@@ -300,7 +315,10 @@ impl World {
     fn look_at_links(&mut self, n: NodeNo, shard: usize) {
         let bound = self.p.link_bytes;
         let node = &mut self.nodes[n];
-        let full = node.links.iter().filter(|(_, end)| end.link.queued_bytes() > bound);
+        let full = node
+            .links
+            .iter()
+            .filter(|(_, end)| end.link.queued_bytes() > bound);
         let congested = full.fold(NodeSet::default(), |set, (slot, _)| set.with(*slot));
         let driver = &mut node.shards[shard];
         if driver.congested != congested {
@@ -319,7 +337,11 @@ impl World {
         let driver = &mut self.nodes[n].shards[shard];
         let marked = std::mem::take(&mut driver.core.outbox().dirty);
         for slot in marked {
-            if driver.sockets.get(&slot).is_some_and(|socket| socket.is_blocked) {
+            if driver
+                .sockets
+                .get(&slot)
+                .is_some_and(|socket| socket.is_blocked)
+            {
                 driver.core.output(slot);
                 driver.ended.push(slot);
             } else {
@@ -333,7 +355,9 @@ impl World {
         let mut left = self.nodes[n].shards[shard].dirty.len();
         while left > 0 {
             left -= 1;
-            let Some(slot) = self.nodes[n].shards[shard].dirty.front().copied() else { break };
+            let Some(slot) = self.nodes[n].shards[shard].dirty.front().copied() else {
+                break;
+            };
             if !self.may_leave(n, shard) {
                 self.counts.add("flush held back without a lease");
                 break;
@@ -350,14 +374,18 @@ impl World {
     fn flush(&mut self, n: NodeNo, shard: usize, slot: u32) {
         let now = Moment(self.now);
         let driver = &mut self.nodes[n].shards[shard];
-        let Some(socket) = driver.sockets.get_mut(&slot) else { return };
+        let Some(socket) = driver.sockets.get_mut(&slot) else {
+            return;
+        };
         socket.is_dirty = false;
         driver.ended.push(slot);
         let conn = socket.conn;
         loop {
             let room = self.conns[conn].room(self.p.socket_bytes);
             let driver = &mut self.nodes[n].shards[shard];
-            let Some(output) = driver.core.output(slot) else { return };
+            let Some(output) = driver.core.output(slot) else {
+                return;
+            };
             if output.is_empty() {
                 return;
             }
@@ -389,7 +417,9 @@ impl World {
         let driver = &mut self.nodes[n].shards[shard];
         for slot in std::mem::take(&mut driver.lost) {
             let driver = &mut self.nodes[n].shards[shard];
-            let Some(socket) = driver.sockets.get(&slot) else { continue };
+            let Some(socket) = driver.sockets.get(&slot) else {
+                continue;
+            };
             let why = socket.lost.unwrap_or(Close::IoError);
             if driver.core.closing(slot).is_none() {
                 driver.core.handle_lost(now, slot, why);
@@ -399,8 +429,13 @@ impl World {
         let driver = &mut self.nodes[n].shards[shard];
         for slot in std::mem::take(&mut driver.ended) {
             let driver = &mut self.nodes[n].shards[shard];
-            let Some(why) = driver.core.closing(slot) else { continue };
-            let waits = driver.core.output(slot).is_some_and(|output| !output.is_empty());
+            let Some(why) = driver.core.closing(slot) else {
+                continue;
+            };
+            let waits = driver
+                .core
+                .output(slot)
+                .is_some_and(|output| !output.is_empty());
             if !waits || why == Close::Fence {
                 self.finish(n, shard, slot);
             } else if let Some(socket) = driver.sockets.get_mut(&slot) {
@@ -408,7 +443,10 @@ impl World {
             }
         }
         let driver = &self.nodes[n].shards[shard];
-        let due = driver.sockets.iter().filter(|(_, s)| s.lingers_until.is_some_and(|at| at <= now.0));
+        let due = driver
+            .sockets
+            .iter()
+            .filter(|(_, s)| s.lingers_until.is_some_and(|at| at <= now.0));
         for slot in due.map(|(slot, _)| *slot).collect::<Vec<_>>() {
             self.finish(n, shard, slot);
         }
@@ -417,7 +455,9 @@ impl World {
     /// Drops the socket and lets core forget it.
     fn finish(&mut self, n: NodeNo, shard: usize, slot: u32) {
         let driver = &mut self.nodes[n].shards[shard];
-        let Some(socket) = driver.sockets.remove(&slot) else { return };
+        let Some(socket) = driver.sockets.remove(&slot) else {
+            return;
+        };
         let why = driver.core.closing(slot);
         driver.core.forget(slot);
         driver.dirty.retain(|dirty| *dirty != slot);

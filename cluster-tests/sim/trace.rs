@@ -19,7 +19,11 @@ pub(crate) struct Trace {
 impl Trace {
     /// `is_on`: lines are kept; `is_loud`: also printed as they come.
     pub(crate) fn new(is_on: bool, is_loud: bool) -> Self {
-        Self { is_on: is_on || is_loud, is_loud, lines: VecDeque::new() }
+        Self {
+            is_on: is_on || is_loud,
+            is_loud,
+            lines: VecDeque::new(),
+        }
     }
 
     pub(crate) fn is_on(&self) -> bool {

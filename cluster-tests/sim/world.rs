@@ -87,7 +87,11 @@ pub(crate) fn run(seed: u64, plant: Option<Plant>, trace: Trace) -> Outcome {
     }
     world.counts.add_many("virtual seconds", world.now / 1_000);
     let lines = world.trace.lines().map(str::to_owned).collect();
-    Outcome { failed: world.failed, counts: world.counts, lines }
+    Outcome {
+        failed: world.failed,
+        counts: world.counts,
+        lines,
+    }
 }
 
 impl World {
@@ -196,7 +200,8 @@ impl World {
     /// A promise was broken; the run ends.
     pub(crate) fn violate(&mut self, promise: &str, what: &str) {
         note!(self, "VIOLATED {promise}: {what}");
-        self.failed.get_or_insert_with(|| format!("{promise} at {} ms: {what}", self.now));
+        self.failed
+            .get_or_insert_with(|| format!("{promise} at {} ms: {what}", self.now));
     }
 
     /// One registry with two devices, one broker; made by a node that ends itself.
@@ -204,7 +209,12 @@ impl World {
         let id = |n: u8| ResourceId::from_random([n; 17]);
         let (folder, registry, broker) = (id(1), id(2), id(3));
         let (first, second) = (id(4), id(5));
-        let password = |n: u8| vec![Password { id: id(n), phc: Arc::from("x") }];
+        let password = |n: u8| {
+            vec![Password {
+                id: id(n),
+                phc: Arc::from("x"),
+            }]
+        };
         let seeder = NodeId(1);
         let incarnation = Incarnation(Position::new(Index(1), 0));
         let name = |name: &str| Arc::from(name);
@@ -232,9 +242,16 @@ impl World {
                 name: name("b"),
                 passwords: password(13),
             }),
-            Command::EndNode { node: seeder, incarnation },
+            Command::EndNode {
+                node: seeder,
+                incarnation,
+            },
         ];
-        self.append(Arc::new(Entry::NodeUp { node: seeder, name: name("seeder"), nonce: 1 }));
+        self.append(Arc::new(Entry::NodeUp {
+            node: seeder,
+            name: name("seeder"),
+            nonce: 1,
+        }));
         self.append(Arc::new(Entry::Batch {
             incarnation,
             lane: Lane::Work,
@@ -242,26 +259,62 @@ impl World {
             commands,
         }));
         let space = SpaceId::Registry(registry);
-        let back_end = Principal { space, actor: Actor::Registry };
-        let one = Principal { space, actor: Actor::Device(first) };
-        let two = Principal { space, actor: Actor::Device(second) };
-        let all = Principal { space: SpaceId::Broker(broker), actor: Actor::Broker };
-        let of = |text: &str| text.replace("{1}", first.as_str()).replace("{2}", second.as_str());
+        let back_end = Principal {
+            space,
+            actor: Actor::Registry,
+        };
+        let one = Principal {
+            space,
+            actor: Actor::Device(first),
+        };
+        let two = Principal {
+            space,
+            actor: Actor::Device(second),
+        };
+        let all = Principal {
+            space: SpaceId::Broker(broker),
+            actor: Actor::Broker,
+        };
+        let of = |text: &str| {
+            text.replace("{1}", first.as_str())
+                .replace("{2}", second.as_str())
+        };
         let credential = |n: u8| Credential::Password(id(n));
         let mut add = |principal, n, client: &str, topics: &[&str], filters: &[&str]| {
-            let key = SessionKey { principal, client_id: ClientId(Arc::from(client)) };
+            let key = SessionKey {
+                principal,
+                client_id: ClientId(Arc::from(client)),
+            };
             let list = |texts: &[&str]| texts.iter().map(|text| of(text)).collect();
-            self.clients.push(Client::new(key, credential(n), list(topics), list(filters)));
+            self.clients
+                .push(Client::new(key, credential(n), list(topics), list(filters)));
         };
-        let down = ["$devices/{1}/commands", "$devices/{1}/config", "$devices/{2}/config/a"];
-        let up = ["$devices/+/state", "$devices/+/events/#", "$devices/#", "$devices/{1}/state"];
+        let down = [
+            "$devices/{1}/commands",
+            "$devices/{1}/config",
+            "$devices/{2}/config/a",
+        ];
+        let up = [
+            "$devices/+/state",
+            "$devices/+/events/#",
+            "$devices/#",
+            "$devices/{1}/state",
+        ];
         add(back_end, 10, "back-1", &down, &up);
         add(back_end, 10, "back-2", &down, &up);
-        let mine = ["$me/device/events", "$devices/{1}/state", "$me/device/state/x"];
+        let mine = [
+            "$me/device/events",
+            "$devices/{1}/state",
+            "$me/device/state/x",
+        ];
         let to_me = ["$me/device/config", "$me/device/commands/#", "$me/device/+"];
         add(one, 11, "one", &mine, &to_me);
         add(one, 11, "one", &mine, &to_me);
-        let own = ["$devices/{2}/events/y", "$devices/{2}/state", "$devices/{2}/events"];
+        let own = [
+            "$devices/{2}/events/y",
+            "$devices/{2}/state",
+            "$devices/{2}/events",
+        ];
         let to_own = ["$devices/{2}/config/#", "$devices/{2}/commands"];
         add(two, 12, "two", &own, &to_own);
         let topics = ["a", "b/1", "b/2", "c/x/y"];

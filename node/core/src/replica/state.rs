@@ -10,6 +10,7 @@ use crate::{
     replica::{
         Session,
         nodes::{NodeInfo, Nodes},
+        plant::Planted,
         sessions::Sessions,
     },
     stored::{Stored, Values},
