@@ -103,7 +103,7 @@ impl World {
                 let open = self
                     .clients
                     .iter()
-                    .position(|c| !c.is_away && !(c.has_suback && c.has_puback));
+                    .position(|c| !(c.is_away || c.has_suback && c.has_puback));
                 match open {
                     None => {
                         self.clients
