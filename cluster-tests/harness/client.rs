@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -107,6 +108,7 @@ pub struct Received {
 /// A connection that was accepted.
 #[derive(Debug)]
 pub struct Client {
+    local: SocketAddr,
     shared: Arc<Shared>,
     incoming: AsyncMutex<mpsc::Receiver<Received>>,
     reader: JoinHandle<()>,
@@ -211,6 +213,7 @@ impl Connecting {
         };
         let stream = TcpStream::connect(&self.address).await.map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
+        let local = stream.local_addr().map_err(io)?;
         let (mut read, mut write) = stream.into_split();
         let mut out = Vec::new();
         let will = self
@@ -246,7 +249,7 @@ impl Connecting {
                         ..
                     })) => {
                         buffer.advance(length);
-                        return Ok(Client::start(read, write, buffer, self.keep_alive));
+                        return Ok(Client::start(local, read, write, buffer, self.keep_alive));
                     }
                     Ok(Packet::Connack(Connack { code, .. })) => {
                         return Err(ConnectError::Refused { code });
@@ -263,6 +266,7 @@ impl Connecting {
 
 impl Client {
     fn start(
+        local: SocketAddr,
         read: OwnedReadHalf,
         write: OwnedWriteHalf,
         buffer: BytesMut,
@@ -295,6 +299,7 @@ impl Client {
             })
         });
         Self {
+            local,
             shared,
             incoming: AsyncMutex::new(incoming),
             reader,
@@ -408,6 +413,11 @@ impl Client {
         timeout(most, self.next()).await.ok().flatten()
     }
 
+    /// The client's own end of the connection.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
     /// Bytes that came so far.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::SeqCst)
@@ -517,16 +527,17 @@ impl Shared {
                     Err(why) => return why,
                 };
                 buffer.advance(used);
+                // Before the next packet: what came before an answer is there when the answer is seen.
+                for message in received.drain(..) {
+                    if incoming.send(message).await.is_err() {
+                        return "the client was dropped".into();
+                    }
+                }
             }
             if !out.is_empty() {
                 // The end of the connection is seen by the next read.
                 let _ended = self.write(&out).await;
                 out.clear();
-            }
-            for message in received.drain(..) {
-                if incoming.send(message).await.is_err() {
-                    return "the client was dropped".into();
-                }
             }
             buffer.reserve(4096);
             match read.read_buf(&mut buffer).await {

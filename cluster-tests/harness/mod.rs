@@ -35,7 +35,7 @@ pub use dev_file::DevFile;
 pub use durability::{Call, Trace};
 pub use http::{Answer, get as http_get};
 pub use latency::Latencies;
-pub use ledger::{Ledger, Violation};
+pub use ledger::{Counts, Ledger, MessageId, PublisherId, SubscriberId, Violation};
 pub use linear::{Operation, Register, check as check_linearizable};
 pub use load::{Load, Publisher, Subscriber};
 pub use logs::unexpected_lines;
