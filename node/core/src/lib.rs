@@ -19,15 +19,17 @@ pub mod catalog;
 pub mod interest;
 pub mod stored;
 
-// pub mod access;
+pub mod access;
 pub mod replica;
 
+pub mod session;
+
 pub mod lease;
-// pub mod peering;
-// pub mod proposer;
-// pub mod router;
+pub mod peering;
+pub mod proposer;
+pub mod router;
 
-// pub mod message;
+pub mod message;
 
-// pub mod control;
-// pub mod shard;
+pub mod control;
+pub mod shard;

@@ -5,5 +5,5 @@
 mod server;
 mod state;
 
-pub use server::{Error, serve};
+pub use server::{Error, Render, serve};
 pub use state::State;

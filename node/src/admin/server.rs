@@ -12,6 +12,9 @@ use tokio::net::TcpListener;
 
 use crate::admin::State;
 
+/// Renders the metrics.
+pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Why the admin door cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("listening at admin address {address}")]
@@ -30,9 +33,9 @@ pub struct Error {
 pub async fn serve(
     addresses: &[SocketAddr],
     state: State,
-    render: impl Fn() -> String + Send + Sync + 'static,
+    render: Render,
 ) -> Result<impl Future<Output = ()> + use<>, Error> {
-    let router = router(state, Arc::new(render));
+    let router = router(state, render);
     let mut servers = tokio::task::JoinSet::new();
     let mut bound = Vec::new();
     for address in addresses.iter().copied() {
@@ -49,7 +52,7 @@ pub async fn serve(
     })
 }
 
-fn router(state: State, render: Arc<dyn Fn() -> String + Send + Sync>) -> Router {
+fn router(state: State, render: Render) -> Router {
     let (ready, started) = (state.clone(), state);
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))

@@ -5,45 +5,38 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// The node's stage; written by `app` and the control driver.
-#[derive(Clone, Debug, Default)]
-pub struct State(Arc<Flags>);
+use crate::control;
 
-#[derive(Debug, Default)]
-struct Flags {
-    started: AtomicBool,
-    ready: AtomicBool,
-    draining: AtomicBool,
+/// The node's stage.
+#[derive(Clone, Debug)]
+pub struct State {
+    control: control::Handle,
+    draining: Arc<AtomicBool>,
 }
 
 impl State {
-    /// The log is replayed and the node has served once.
-    pub fn set_started(&self) {
-        self.0.started.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the node should get new clients, but for draining.
-    pub fn set_ready(&self, ready: bool) {
-        self.0.ready.store(ready, Ordering::Relaxed);
+    /// The stage as control says it, not draining.
+    pub fn new(control: control::Handle) -> Self {
+        Self { control, draining: Arc::default() }
     }
 
     /// The node shuts down: unready from now on.
     pub fn set_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// For `/startupz`.
+    /// For `/startupz`: the log is replayed and the node has served once.
     pub fn is_started(&self) -> bool {
-        self.0.started.load(Ordering::Relaxed)
+        self.control.is_started()
     }
 
-    /// For `/readyz`.
+    /// For `/readyz`: serving, the lease far enough from its end, not draining.
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::Relaxed) && !self.is_draining()
+        self.control.is_ready() && !self.is_draining()
     }
 
     /// Whether the node shuts down.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{admin, auth, link, listener, raft, tasks, tls};
+use crate::{admin, auth, certificates, link, listener, raft, tasks, tls};
 
 /// What ends a node; each variant names file, address or part.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,10 @@ pub enum Error {
     Tls(#[from] tls::ConfigError),
     /// A client address cannot be bound.
     #[error(transparent)]
-    Listener(#[from] listener::Error),
+    Listener(#[from] listener::BindError),
+    /// A node without peers cannot make itself an identity.
+    #[error("identity of a node without peers")]
+    Certificates(#[source] certificates::Error),
     /// The admin address cannot be bound.
     #[error(transparent)]
     Admin(#[from] admin::Error),

@@ -1,6 +1,7 @@
 //! One node from start to end.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,19 +16,23 @@ use crate::{
     admin,
     app::{DataLock, Error, signals},
     auth::{self, Authenticator},
-    config::{Config, Listener},
+    certificates,
+    config::Config,
     control::{self, Driver, Inbox, Parts},
-    link::{Channels, Endpoint, Identity, Server},
-    listener::{self, Listeners},
+    link::{Channels, Credentials, Endpoint, Identity, Server},
+    listener::{self, Bounds, Gate},
     local,
-    peer::{self, Hub, HubOptions},
+    peer::Hub,
     raft::{self, NodeFile, Settings},
     random,
-    shards::{self, PeerQueues, Shards},
+    shards::{self, Shards, peer_queue::PeerQueues},
     tasks::{Kind, Tasks},
-    tls,
+    telemetry, tls,
 };
 
+/// Buckets of all histograms, in seconds: from a tenth of a millisecond to an election and more.
+const BUCKETS: [f64; 14] =
+    [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Threads of the raft runtime: one keeps heartbeats and applies going while another encodes a batch.
 const RAFT_THREADS: usize = 2;
 /// All stages of a drain together; SIGTERM promises an end within 10 s.
@@ -86,7 +91,6 @@ struct Node {
     control: control::Handle,
     raft: raft::Handle,
     shards: Shards,
-    listeners: Listeners,
     admin: admin::State,
 }
 
@@ -98,7 +102,7 @@ impl Node {
     ) -> Result<Self, Error> {
         let name: Arc<str> = config.node.name.as_deref().unwrap_or_default().into();
         let tasks = Tasks::new(runtime::Handle::current());
-        let metrics = install_metrics();
+        let metrics = install_metrics()?;
         let random = |what| move |source| Error::Start { what, source };
 
         let (requests, request_receiver) = mpsc::channel(shards::REQUESTS);
@@ -120,41 +124,34 @@ impl Node {
         )
         .map_err(random("shards"))?;
 
-        let consensus = Consensus::start(config, data, &name, &tasks, &raft_runtime).await?;
+        let Consensus { raft, channels, feeds } =
+            Consensus::start(config, data, &name, &tasks, &raft_runtime).await?;
         let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
-        let (hub, peer_events) = Hub::start(HubOptions {
-            node: consensus.raft.node(),
-            channels: consensus.channels.clone(),
-            raft: consensus.raft.clone(),
-            incoming: consensus.links,
-            queues: peers,
-            inbox: Arc::new(shards.clone()),
-            table: table.clone(),
-            window: window.clone(),
-            trust_refused: config.cluster.as_ref().is_some_and(|cluster| cluster.trust_refused),
-            tasks: tasks.clone(),
-        });
+        let (sender, peer_events) = mpsc::channel(16);
+        let hub = Hub(Arc::new(sender));
+        let _ = (peers, channels, feeds.links);
         let control_config = ControlConfig {
-            node: consensus.raft.node(),
+            node: raft.node(),
             name: name.clone(),
             shards: config.shards(),
             timing: config.timing(),
+            voters: voters(config),
         };
         let seed = random::number().map_err(random("randomness"))?;
         let (driver, control) = Driver::new(
             control_config,
             seed,
             Parts {
-                raft: consensus.raft.clone(),
+                raft: raft.clone(),
                 shards: shards.clone(),
                 hub,
                 table,
                 window,
                 inbox: Inbox {
-                    applied: consensus.runs,
-                    installs: consensus.prepare,
-                    renewals: consensus.renewals,
-                    leadership: consensus.raft.leadership(),
+                    applied: feeds.runs,
+                    installs: feeds.prepare,
+                    renewals: feeds.renewals,
+                    leadership: raft.leadership(),
                     requests: request_receiver,
                     peers: peer_events,
                 },
@@ -164,13 +161,13 @@ impl Node {
         );
         tasks.spawn_on(&raft_runtime, Kind::Control, driver.run());
 
-        let listeners = open_listeners(config, &tasks, &shards).await?;
+        open_listeners(config, &tasks, &shards)?;
         let admin = admin::State::new(control.clone());
-        let served = admin::serve(&config.admin.addresses, admin.clone(), move || {
+        let render: admin::Render = Arc::new(move || {
             metrics.run_upkeep();
             metrics.render()
         });
-        let served = served.await?;
+        let served = admin::serve(&config.admin.addresses, admin.clone(), render).await?;
         tasks.spawn(Kind::Admin, async move {
             served.await;
             Ok::<(), std::convert::Infallible>(())
@@ -178,12 +175,12 @@ impl Node {
         let service = local::Service {
             name: name.clone(),
             control: control.clone(),
-            raft: consensus.raft.clone(),
+            raft: raft.clone(),
         };
         let socket = local::serve(data, service)
             .map_err(|source| Error::Data { path: local::socket_path(data), source })?;
         tasks.spawn(Kind::LocalSocket, socket);
-        Ok(Self { name, tasks, control, raft: consensus.raft, shards, listeners, admin })
+        Ok(Self { name, tasks, control, raft, shards, admin })
     }
 
     async fn run(&mut self, options: Options) -> Result<(), Error> {
@@ -210,7 +207,6 @@ impl Node {
     /// committed. Each stage is bounded; what is not done by then is left to the others' `down_after`.
     async fn drain(&self) {
         self.admin.set_draining();
-        self.listeners.stop();
         if self.raft.transfer_leader().await {
             tracing::info!("leadership handed over");
         }
@@ -231,8 +227,131 @@ impl Node {
 struct Consensus {
     raft: raft::Handle,
     channels: Arc<Channels>,
-    runs: mpsc::Receiver<raft::AppliedRun>,
-    prepare: mpsc::Receiver<raft::PrepareInstall>,
-    renewals: mpsc::Receiver<raft::IncomingRenewal>,
-    links: mpsc::Receiver<crate::link::Incoming>,
+    feeds: raft::Feeds,
+}
+
+impl Consensus {
+    async fn start(
+        config: &Config,
+        data: &Path,
+        name: &str,
+        tasks: &Tasks,
+        runtime: &runtime::Handle,
+    ) -> Result<Self, Error> {
+        let file = Arc::new(NodeFile::open(data).map_err(Error::NodeFile)?);
+        let credentials = credentials(config, data, name)?;
+        let home = file.home().clone();
+        let channels = Channels::new(credentials.clone(), home.clone(), runtime.clone());
+        let channels = Arc::new(channels.map_err(Error::Identity)?);
+        let (starter, feeds) = raft::feeds();
+        let settings = settings(config, data);
+        let mut servers = Vec::new();
+        for address in config.cluster.iter().flat_map(|cluster| &cluster.listen) {
+            let server = Server::bind(*address, credentials.clone(), home.clone()).await;
+            servers.push(server.map_err(Error::Peers)?);
+        }
+        let (raft, service) =
+            starter.start(settings, file, channels.clone(), runtime.clone()).await?;
+        let service = Arc::new(service);
+        for server in servers {
+            let stop = tasks.stop().clone().cancelled_owned();
+            tasks.spawn_on(runtime, Kind::PeerServer, server.serve(service.clone(), stop));
+        }
+        Ok(Self { raft, channels, feeds })
+    }
+}
+
+/// The node's identity among its peers; a node that is a cluster of its own makes itself one that nobody else
+/// trusts.
+fn credentials(config: &Config, data: &Path, name: &str) -> Result<Credentials, Error> {
+    let identity = if let Some(cluster) = &config.cluster {
+        Identity {
+            ca_file: cluster.ca_file.clone(),
+            certificate_file: cluster.certificate_file.clone(),
+            key_file: cluster.key_file.clone(),
+        }
+    } else {
+        let folder = data.join("identity");
+        let make = || -> Result<(), certificates::Error> {
+            certificates::Authority::open_or_make(&folder)?
+                .issue(&[name.to_owned()], &[])?
+                .write(&folder, "tls")
+        };
+        make().map_err(Error::Certificates)?;
+        Identity {
+            ca_file: folder.join("ca.crt"),
+            certificate_file: folder.join("tls.crt"),
+            key_file: folder.join("tls.key"),
+        }
+    };
+    identity.load(name).map_err(Error::Identity)
+}
+
+fn settings(config: &Config, data: &Path) -> Settings {
+    let Some(cluster) = &config.cluster else {
+        return Settings::new(data.to_owned(), String::new());
+    };
+    let seeds = cluster.seeds.iter().map(|seed| Endpoint {
+        name: seed.name.clone(),
+        address: seed.address.clone(),
+    });
+    Settings {
+        seeds: seeds.collect(),
+        bootstrap_expect: cluster.bootstrap_expect.unwrap_or(cluster.seeds.len()),
+        max_voters: cluster.max_voters,
+        ..Settings::new(data.to_owned(), cluster.advertise.clone().unwrap_or_default())
+    }
+}
+
+/// How many nodes vote: the largest odd number up to the bound and to the first members.
+fn voters(config: &Config) -> usize {
+    let Some(cluster) = &config.cluster else { return 1 };
+    let members = cluster.bootstrap_expect.unwrap_or(cluster.seeds.len()).min(cluster.max_voters);
+    if members % 2 == 0 { members - 1 } else { members }
+}
+
+fn core_limits(config: &Config) -> limits::Limits {
+    limits::Limits { max_payload: config.limits.max_payload_bytes, ..limits::Limits::default() }
+}
+
+/// Opens the doors for clients; whoever comes before the node serves is told so (CONNACK 3).
+fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<(), Error> {
+    let bounds =
+        Bounds { max_connections: config.limits.max_connections, ..Bounds::default() };
+    let rooms = listener::Rooms {
+        tasks: tasks.clone(),
+        auth: Authenticator::spawn(tasks)?,
+        shards: shards.clone(),
+        gate: Gate::new(bounds),
+    };
+    let doors = [config.listeners.mqtts.as_ref(), config.listeners.mqtt.as_ref()];
+    for door in doors.into_iter().flatten() {
+        let tls = match (&door.certificate_file, &door.key_file) {
+            (Some(certificate), Some(key)) => Some(tls::Server::from_files(certificate, key)?),
+            _ => None,
+        };
+        let options = listener::Options {
+            proxy: door.proxy_protocol,
+            trusted_networks: door.trusted_networks.clone(),
+            tls,
+        };
+        let sockets = listener::bind(&door.addresses)?;
+        listener::Listener::spawn(sockets, options, rooms.clone())
+            .map_err(|source| Error::Start { what: "listener", source })?;
+    }
+    Ok(())
+}
+
+fn install_metrics() -> Result<PrometheusHandle, Error> {
+    let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+    let handle = recorder
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|source| Error::Start { what: "metrics", source: io::Error::other(source) })?;
+    auth::metrics::describe();
+    listener::metrics::describe();
+    raft::metrics::describe_metrics();
+    shards::metrics::describe();
+    tls::metrics::describe();
+    telemetry::describe_process();
+    Ok(handle)
 }

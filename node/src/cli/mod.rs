@@ -15,8 +15,8 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    app, config, dev, local,
-    cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, Format, NodeCommand},
+    app, certificates, config, dev, local,
+    cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, NodeCommand},
 };
 
 /// Runs the program.
@@ -31,6 +31,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
+    let format = arguments.format();
     match arguments.command {
         Command::Dev(options) => {
             // Each node logs for itself; this is the parent's own, or that of a node in the foreground.
@@ -55,14 +56,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Cluster { command: ClusterCommand::Status { data } } => {
             let status = block_on(local::status_any(&data))??;
-            output::status(&status, arguments.format())?;
+            output::status(&status, format)?;
             Ok(())
         }
         Command::Node { command: NodeCommand::Seed { data, file } } => {
             let toml = std::fs::read_to_string(&file)
                 .map_err(|source| Failure::File { path: file.display().to_string(), source })?;
             let seeded = block_on(local::seed_any(&data, &toml))??;
-            output::seeded(&seeded, arguments.format())?;
+            output::seeded(&seeded, format)?;
             Ok(())
         }
     }
@@ -73,16 +74,16 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// Writes `server/` and `peer/` with a CA, a certificate and a key each; what is there already is kept.
-fn make_certificates(out: &Path, names: &[String]) -> Result<(), dev::CertificateError> {
+fn make_certificates(out: &Path, names: &[String]) -> Result<(), certificates::Error> {
     for (part, certificate_names) in [
         ("server", vec!["localhost".to_owned()]),
         ("peer", [names, &["localhost".to_owned()]].concat()),
     ] {
         let folder = out.join(part);
         let file_error =
-            |source| dev::CertificateError::File { path: folder.clone(), source };
+            |source| certificates::Error::File { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(file_error)?;
-        let authority = dev::Authority::open_or_make(&folder)?;
+        let authority = certificates::Authority::open_or_make(&folder)?;
         if folder.join("tls.crt").exists() && folder.join("tls.key").exists() {
             println!("kept {}", folder.display());
             continue;
@@ -132,7 +133,7 @@ enum Failure {
     #[error("{}", Chain(.0))]
     Dev(#[from] dev::Error),
     #[error("{}", Chain(.0))]
-    Certificates(#[from] dev::CertificateError),
+    Certificates(#[from] certificates::Error),
     #[error("{}", Chain(.0))]
     Local(#[from] local::Error),
     #[error("reading {path}: {source}")]

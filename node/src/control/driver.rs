@@ -11,10 +11,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use mainstay_core::{
-    control::{Config, Control, Output, ProposeError},
-    ids::{Index, NodeSlot},
+    control::{Config, Control, Output},
+    ids::{Incarnation, Index, NodeSlot},
     lease::Window,
     message::Event,
+    proposer,
     replica::{Outcome, Replica},
     router::Table,
 };
@@ -32,7 +33,7 @@ use crate::{
     peer::{Hub, PeerEvent},
     raft,
     shards::Shards,
-    tasks::clock,
+    tasks::{Kind, Tasks, clock},
 };
 
 /// Results of proposals, read indexes, renewals and confirmations on their way back; each of these is bounded by
@@ -56,7 +57,9 @@ pub struct Parts {
     pub window: Window,
     /// Where everything comes from.
     pub inbox: Inbox,
-    /// Where the requests' tasks run.
+    /// Starts the requests' tasks …
+    pub tasks: Tasks,
+    /// … on this runtime.
     pub runtime: runtime::Handle,
 }
 
@@ -66,8 +69,8 @@ pub struct Driver {
     control: Control,
     parts: Parts,
     asks: mpsc::Receiver<Ask>,
-    results: mpsc::Receiver<Result_>,
-    result_sender: mpsc::Sender<Result_>,
+    results: mpsc::Receiver<Done>,
+    result_sender: mpsc::Sender<Done>,
     shared: Arc<Shared>,
     drained: watch::Sender<bool>,
     grants: HashMap<u64, oneshot::Sender<bool>>,
@@ -76,12 +79,13 @@ pub struct Driver {
     install: Option<raft::PrepareInstall>,
     next: u64,
     state: Arc<Replica>,
+    incarnation: Option<Incarnation>,
 }
 
 /// What became of something that the driver started.
 #[derive(Debug)]
-enum Result_ {
-    Proposed(u64, Result<Index, ProposeError>),
+enum Done {
+    Proposed(u64, Result<Index, proposer::ProposeError>),
     ReadIndex(u64, Option<Index>),
     Renewed(u64, bool),
     Confirmed(u64, bool),
@@ -120,12 +124,13 @@ impl Driver {
             install: None,
             next: 0,
             state,
+            incarnation: None,
         };
         (driver, handle)
     }
 
     /// Runs until the channels of the node's other rooms are closed.
-    pub async fn run(mut self) {
+    pub async fn run(mut self) -> Result<(), std::convert::Infallible> {
         let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
         self.control.handle_leadership(clock::now(), leadership.leads, leadership.term);
         loop {
@@ -140,12 +145,12 @@ impl Driver {
             tokio::select! {
                 biased;
                 count = inbox.applied.recv_many(&mut applied, RUN) => {
-                    if count == 0 { return }
+                    if count == 0 { return Ok(()) }
                     self.handle_applied(applied);
                 }
                 Some(result) = self.results.recv() => self.handle_result(result),
                 changed = inbox.leadership.changed() => {
-                    if changed.is_err() { return }
+                    if changed.is_err() { return Ok(()) }
                     let now = inbox.leadership.borrow_and_update().clone();
                     self.control.handle_leadership(clock::now(), now.leads, now.term);
                 }
@@ -155,14 +160,14 @@ impl Driver {
                     self.control.handle_renewal(clock::now(), name, renewal);
                 }
                 count = inbox.requests.recv_many(&mut requests, RUN), if !inbox.requests.is_closed() => {
-                    if count == 0 { return }
+                    if count == 0 { return Ok(()) }
                     let now = clock::now();
                     for (shard, request) in requests {
                         self.control.handle_request(now, shard, request);
                     }
                 }
                 count = inbox.peers.recv_many(&mut peers, RUN) => {
-                    if count == 0 { return }
+                    if count == 0 { return Ok(()) }
                     for event in peers {
                         self.handle_peer(event);
                     }
@@ -184,7 +189,8 @@ impl Driver {
     }
 
     fn handle_applied(&mut self, runs: Vec<raft::AppliedRun>) {
-        for run in runs {
+        for mut run in runs {
+            run.state.pass(run.index);
             self.state = Arc::new(run.state.clone());
             self.control.handle_applied(clock::now(), run.applied, run.state);
         }
@@ -197,21 +203,21 @@ impl Driver {
         }
     }
 
-    fn handle_result(&mut self, result: Result_) {
+    fn handle_result(&mut self, result: Done) {
         let now = clock::now();
         match result {
-            Result_::Proposed(ticket, outcome) => self.control.handle_proposed(now, ticket, outcome),
-            Result_::ReadIndex(ticket, index) => self.control.handle_read_index(now, ticket, index),
-            Result_::Renewed(ticket, granted) => self.control.handle_renewed(now, ticket, granted),
-            Result_::Confirmed(ticket, yes) => self.control.handle_confirmed(now, ticket, yes),
-            Result_::Reader(Some(index), reader) => {
+            Done::Proposed(ticket, outcome) => self.control.handle_proposed(now, ticket, outcome),
+            Done::ReadIndex(ticket, index) => self.control.handle_read_index(now, ticket, index),
+            Done::Renewed(ticket, granted) => self.control.handle_renewed(now, ticket, granted),
+            Done::Confirmed(ticket, yes) => self.control.handle_confirmed(now, ticket, yes),
+            Done::Reader(Some(index), reader) => {
                 if index <= self.state.applied() {
                     let _gone = reader.send(self.state.clone());
                 } else {
                     self.readers.push((index, reader));
                 }
             }
-            Result_::Reader(None, _) => {}
+            Done::Reader(None, _) => {}
         }
     }
 
@@ -232,12 +238,13 @@ impl Driver {
         match ask {
             Ask::Propose { command, reply } => {
                 let name = self.name();
-                self.answers.insert(name, reply);
-                self.control.handle_command(clock::now(), name, command);
+                if self.control.handle_command(clock::now(), name, command) {
+                    self.answers.insert(name, reply);
+                }
             }
             Ask::Read { reply } => {
                 let raft = self.parts.raft.clone();
-                self.start(async move { Result_::Reader(raft.read_index().await, reply) });
+                self.start(async move { Done::Reader(raft.read_index().await, reply) });
             }
             Ask::Drain => self.control.handle_drain(clock::now()),
         }
@@ -247,10 +254,19 @@ impl Driver {
         while let Some(output) = self.control.poll_output() {
             self.carry_out_one(output);
         }
-        if self.install.is_some() && self.control.may_install() {
-            if let Some(install) = self.install.take() {
-                install.allow();
+        if self.control.incarnation() != self.incarnation {
+            self.incarnation = self.control.incarnation();
+            // Commands of the ended incarnation are never answered; their callers must not wait for it.
+            self.answers.clear();
+            if let Some(incarnation) = self.incarnation {
+                self.parts.raft.set_incarnation(incarnation);
             }
+        }
+        if self.control.may_install()
+            && let Some(install) = self.install.take()
+        {
+            // The state machine waits for this; if it is gone, the node is ending.
+            let _gone = install.answer.send(());
         }
         let serving = self.control.is_serving(clock::now());
         self.shared.serving.store(serving, Ordering::Relaxed);
@@ -270,17 +286,23 @@ impl Driver {
             }
             Output::Propose { ticket, entry } => {
                 // Handed over here, in order; only its fate is awaited in a task.
-                let fate = raft.propose(entry);
-                self.start(async move { Result_::Proposed(ticket, fate.await) });
+                let fate = raft.propose(&entry);
+                self.start(async move {
+                    let fate = fate.await.map_err(|error| match error {
+                        raft::ProposeError::NotLeader => proposer::ProposeError::NotLeader,
+                        raft::ProposeError::Unknown => proposer::ProposeError::Unknown,
+                    });
+                    Done::Proposed(ticket, fate)
+                });
             }
             Output::ReadIndex { ticket } => {
-                self.start(async move { Result_::ReadIndex(ticket, raft.read_index().await) });
+                self.start(async move { Done::ReadIndex(ticket, raft.read_index().await) });
             }
             Output::Renew { ticket, renewal } => {
-                self.start(async move { Result_::Renewed(ticket, raft.renew(renewal).await) });
+                self.start(async move { Done::Renewed(ticket, raft.renew(renewal).await) });
             }
             Output::Confirm { ticket } => {
-                self.start(async move { Result_::Confirmed(ticket, raft.confirm().await) });
+                self.start(async move { Done::Confirmed(ticket, raft.confirm().await) });
             }
             Output::Grant { reply, granted } => {
                 if let Some(reply) = self.grants.remove(&reply) {
@@ -288,9 +310,7 @@ impl Driver {
                 }
             }
             Output::Answer { reply, outcome } => {
-                if let Some(reply) = self.answers.remove(&reply)
-                    && let Some(outcome) = outcome
-                {
+                if let Some(reply) = self.answers.remove(&reply) {
                     let _gone = reply.send(outcome);
                 }
             }
@@ -302,11 +322,12 @@ impl Driver {
         }
     }
 
-    fn start(&self, work: impl Future<Output = Result_> + Send + 'static) {
+    fn start(&self, work: impl Future<Output = Done> + Send + 'static) {
         let results = self.result_sender.clone();
-        crate::tasks::spawn_on(&self.parts.runtime, crate::tasks::Kind::Request, async move {
+        self.parts.tasks.spawn_on(&self.parts.runtime, Kind::Request, async move {
             // The driver is gone only when the node is.
             let _gone = results.send(work.await).await;
+            Ok::<(), std::convert::Infallible>(())
         });
     }
 }

@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::{
-    app, config,
-    dev::{CertificateError, folder::Folder, parent, secrets::Secrets},
+    app, certificates, config,
+    dev::{folder::Folder, parent, secrets::Secrets},
     local,
 };
 
@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// Certificates cannot be made.
     #[error(transparent)]
-    Certificates(#[from] CertificateError),
+    Certificates(#[from] certificates::Error),
     /// The option contradicts what the folder was made for.
     #[error("--{option} {given}: the folder was made with {kept}")]
     Contradiction {

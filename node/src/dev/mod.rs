@@ -4,7 +4,6 @@
 //! `serve`, seeds them through the local socket, writes `dev.json` and prints lines to paste. It has no part in
 //! how a node works.
 
-mod certificates;
 mod command;
 mod folder;
 mod lines;
@@ -12,5 +11,4 @@ mod manifest;
 mod parent;
 mod secrets;
 
-pub use certificates::{Authority, Error as CertificateError, Issued};
 pub use command::{Error, Options, run};

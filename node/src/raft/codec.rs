@@ -7,11 +7,10 @@ use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
-use openraft::vote::RaftLeaderId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::types::{Entry, LogId, Payload, TypeConfig};
+use super::types::{CommittedLeaderId, Entry, LogId, Payload};
 use crate::store::Index;
 
 const VERSION: u8 = 1;
@@ -20,9 +19,6 @@ const HEADER: usize = 10;
 const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
-
-/// openraft's term of a committed leader: with one leader a term, that is all there is to it.
-type CommittedLeaderId = <<TypeConfig as openraft::RaftTypeConfig>::LeaderId as RaftLeaderId>::Committed;
 
 /// Encodes an entry, without its index.
 ///

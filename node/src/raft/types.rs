@@ -27,6 +27,8 @@ pub type Raft<Sm> = openraft::Raft<TypeConfig, Sm>;
 pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 /// Term and index of an entry.
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
+/// The leader in a log ID: with one leader a term, the term is all there is to it.
+pub type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
 /// Term, candidate, and whether a majority agreed.
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 /// Voters and learners.

@@ -75,7 +75,8 @@ impl FrameBuffer {
         self.bytes.len().next_multiple_of(ALIGN)
     }
 
-    /// Seals the frame; returns its bytes with the zeros after it, to be written at once.
+    /// Seals the frame; returns its bytes with the zeros after it, to be written at once. After
+    /// this the buffer is only good for `clear`.
     pub(super) fn seal(&mut self, sequence: Sequence, salt: Salt) -> &[u8] {
         let end = self.length();
         self.bytes.resize(end + HEADER, 0);
@@ -102,7 +103,24 @@ pub(super) struct FrameHeader {
 impl FrameHeader {
     /// Reads a header; nothing if the bytes are all zero, as after the last frame.
     pub(super) fn parse(bytes: [u8; HEADER]) -> Option<Self> {
-        let [l0, l1, l2, l3, c0, c1, c2, c3, s0, s1, s2, s3, s4, s5, s6, s7] = bytes;
+        let [
+            l0,
+            l1,
+            l2,
+            l3,
+            c0,
+            c1,
+            c2,
+            c3,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            s6,
+            s7,
+        ] = bytes;
         (bytes != [0; HEADER]).then_some(Self {
             length: u32::from_le_bytes([l0, l1, l2, l3]),
             crc: u32::from_le_bytes([c0, c1, c2, c3]),

@@ -29,7 +29,7 @@ const MAX_QUEUED_CALLS: usize = 1024;
 const MAX_QUEUED_KIB: u32 = 64 << 10;
 
 /// The first segment of a new log is at most this large, so that a first start does not wait for
-/// the disk to be filled with zeros; the next ones are prepared in the background.
+/// the disk to be filled with zeros; the next ones are larger and prepared in the background.
 const FIRST_SEGMENT: ByteCount = ByteCount::mib(1);
 
 /// Bounds of the segment size: room for a head and something beside it; below what 32 bits count,
@@ -45,7 +45,7 @@ pub struct Options {
     /// was away for a moment needs. At least the last entry is kept.
     pub tail: ByteCount,
     #[cfg(test)]
-    pub(super) plant_unsynced_committed: bool,
+    pub(crate) plant_unsynced_committed: bool,
 }
 
 impl Default for Options {
@@ -177,7 +177,7 @@ impl Log {
             entries,
             generation,
             done,
-            held,
+            _held: held,
         });
         Ok(())
     }
@@ -238,7 +238,9 @@ impl Log {
     async fn hold(&self, kib: u32) -> Result<OwnedSemaphorePermit, Error> {
         self.reader.shared.check()?;
         let room = Arc::clone(&self.room);
-        room.acquire_many_owned(kib).await.map_err(|_| Error::Closed)
+        room.acquire_many_owned(kib)
+            .await
+            .map_err(|_| Error::Closed)
     }
 
     /// Waits for a place in the queue. From here to the sending nothing waits, so that a call which

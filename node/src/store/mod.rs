@@ -22,10 +22,20 @@ mod view;
 mod window;
 mod writer;
 
-
 pub use disk::{DiskFolder, File, Folder};
 pub use error::Error;
 pub use log::{Log, Options, Reader};
 pub use snapshot::{Snapshot, SnapshotReader, SnapshotWriter, Snapshots};
 pub use units::{ByteCount, Index};
 pub use view::Plan;
+
+#[cfg(test)]
+mod damage_test;
+#[cfg(test)]
+mod fake_disk;
+#[cfg(test)]
+mod log_test;
+#[cfg(test)]
+mod power_cut_test;
+#[cfg(test)]
+mod snapshot_test;

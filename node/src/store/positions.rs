@@ -90,7 +90,9 @@ impl Positions {
                 }
                 break;
             }
-            segment.spots.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
+            segment
+                .spots
+                .truncate(usize::try_from(keep).unwrap_or(usize::MAX));
         }
     }
 
@@ -132,7 +134,7 @@ impl Positions {
         let mut at = from;
         let mut bytes = 0;
         for segment in &self.segments {
-            if at >= to || bytes >= limit {
+            if at >= to || (at > from && bytes >= limit) {
                 break;
             }
             if !segment.holds(at) {

@@ -57,8 +57,7 @@ pub(super) fn recover(folder: &dyn Folder) -> Result<Option<Recovered>, Error> {
     for (number, segment) in segments.iter().enumerate() {
         let next_base = segments.get(number + 1).map(|next| next.header.base);
         replay.positions.push_segment(Arc::clone(segment));
-        let mut window =
-            Window::new(&*segment.file).map_err(Error::io("read", &segment.path))?;
+        let mut window = Window::new(&*segment.file).map_err(Error::io("read", &segment.path))?;
         bytes += window.size();
         offset = replay.read_segment(segment, next_base, &mut window)?;
     }
@@ -108,7 +107,9 @@ fn open_segments(folder: &dyn Folder) -> Result<Vec<Arc<SegmentFile>>, Error> {
                 return Err(damaged("the segment before this one is missing"));
             }
             if before.header.base >= header.base {
-                return Err(damaged("the frames are numbered below those of the segment before"));
+                return Err(damaged(
+                    "the frames are numbered below those of the segment before",
+                ));
             }
         }
         segments.push(Arc::new(SegmentFile { header, path, file }));
@@ -294,10 +295,7 @@ fn later_frame(
             })
             .collect();
         for (start, number) in candidates {
-            if matches!(
-                look(segment, window, start, number)?,
-                Found::Frame { .. }
-            ) {
+            if matches!(look(segment, window, start, number)?, Found::Frame { .. }) {
                 return Ok(true);
             }
         }

@@ -74,8 +74,46 @@ impl SegmentHeader {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         let bytes: &[u8; HEADER] = bytes.try_into().map_err(|_| "the header is cut short")?;
         let [
-            m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, s0, s1, s2, s3, i0, i1, i2, i3, i4, i5,
-            i6, i7, b0, b1, b2, b3, b4, b5, b6, b7, c0, c1, c2, c3, z0, z1, z2, z3,
+            m0,
+            m1,
+            m2,
+            m3,
+            m4,
+            m5,
+            m6,
+            m7,
+            v0,
+            v1,
+            v2,
+            v3,
+            s0,
+            s1,
+            s2,
+            s3,
+            i0,
+            i1,
+            i2,
+            i3,
+            i4,
+            i5,
+            i6,
+            i7,
+            b0,
+            b1,
+            b2,
+            b3,
+            b4,
+            b5,
+            b6,
+            b7,
+            c0,
+            c1,
+            c2,
+            c3,
+            z0,
+            z1,
+            z2,
+            z3,
         ] = *bytes;
         if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
             return Err("this is not a log segment");
@@ -193,7 +231,10 @@ mod tests {
 
     #[test]
     fn names_are_parsed_only_as_they_are_written() {
-        assert_eq!(SegmentId::parse(&SegmentId(0xab).file_name()), Some(SegmentId(0xab)));
+        assert_eq!(
+            SegmentId::parse(&SegmentId(0xab).file_name()),
+            Some(SegmentId(0xab))
+        );
         assert_eq!(SegmentId::parse("ab.segment"), None);
         assert_eq!(SegmentId::parse("00000000000000AB.segment"), None);
     }

@@ -115,7 +115,9 @@ impl State {
         let mut at = from;
         let mut left = limit.0;
         if from < self.tail.first() {
-            plan.runs = self.positions.runs(from, to.min(self.tail.first()), limit.0);
+            plan.runs = self
+                .positions
+                .runs(from, to.min(self.tail.first()), limit.0);
             for run in &plan.runs {
                 at = Index(run.first.0 + run.spots.len() as u64);
                 for spot in &run.spots {
@@ -205,6 +207,8 @@ impl Shared {
     /// # Errors
     /// `Error::Stopped`.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+        self.failure
+            .get()
+            .map_or(Ok(()), |error| Err(error.clone()))
     }
 }

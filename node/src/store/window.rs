@@ -37,8 +37,8 @@ impl<'a> Window<'a> {
     pub(super) fn bytes(&mut self, offset: u64, length: usize) -> io::Result<&[u8]> {
         let left = self.size.saturating_sub(offset);
         let length = usize::try_from(left).map_or(length, |left| left.min(length));
-        let held = offset >= self.start
-            && offset + length as u64 <= self.start + self.bytes.len() as u64;
+        let held =
+            offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
         if !held {
             let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
             self.bytes.clear();

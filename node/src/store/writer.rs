@@ -29,8 +29,13 @@ use super::view::{Generation, Shared};
 /// more than a few MiB only adds to the latency of the first; 1 MiB was measured to be too few.
 const MAX_FRAME: ByteCount = ByteCount::mib(4);
 
+/// How much larger than the last a segment may be.
+const SEGMENT_GROWTH: u64 = 4;
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
 /// What to tell a caller, once: when its part is durable, or why it never will be.
-pub(super) struct Completion(Option<Box<dyn FnOnce(Result<(), Error>) + Send>>);
+pub(super) struct Completion(Option<Done>);
 
 impl Completion {
     pub(super) fn new(done: impl FnOnce(Result<(), Error>) + Send + 'static) -> Self {
@@ -66,7 +71,7 @@ pub(super) enum Command {
         generation: Generation,
         done: Completion,
         /// The share of the bytes that may be queued; given back when this is dropped.
-        held: OwnedSemaphorePermit,
+        _held: OwnedSemaphorePermit,
     },
     Vote {
         vote: Bytes,
@@ -207,8 +212,8 @@ impl Writer {
 
     /// Writes and syncs the frame in the buffer; returns where it starts.
     fn put(&mut self, lone_committed: bool) -> Result<u64, Error> {
-        let needed = (self.frame.length() + HEADER) as u64;
-        if self.offset + needed > self.size {
+        let length = self.frame.length() as u64;
+        if self.offset + length + HEADER as u64 > self.size {
             self.roll()?;
         }
         let start = self.offset;
@@ -226,7 +231,7 @@ impl Writer {
             metrics::histogram!(WAL_FSYNC_DURATION).record(began.elapsed());
         }
         self.sequence = self.sequence.next();
-        self.offset += self.frame.length() as u64;
+        self.offset += length;
         if self.offset + HEADER as u64 > self.size {
             // A frame larger than a whole segment made its file grow.
             let grown = self.offset + HEADER as u64;
@@ -234,7 +239,7 @@ impl Writer {
             self.size = grown;
         }
         if self.offset > self.size / 2 {
-            self.janitor.want_spare();
+            self.janitor.want_spare(self.next_size());
         }
         Ok(start)
     }
@@ -281,8 +286,15 @@ impl Writer {
         }
     }
 
+    /// Segments grow from the small first one: at no time does the log wait for zeros that take
+    /// longer to write than a few times what it wrote itself.
+    fn next_size(&self) -> ByteCount {
+        let grown = self.size.saturating_mul(SEGMENT_GROWTH);
+        self.options.segment_size.min(ByteCount(grown))
+    }
+
     fn roll(&mut self) -> Result<(), Error> {
-        let spare = self.janitor.take_spare()?;
+        let spare = self.janitor.take_spare(self.next_size())?;
         self.size = spare.size;
         let header = SegmentHeader {
             id: self.segment.header.id.next(),
@@ -349,6 +361,7 @@ pub(super) fn start_segment(
         head.push(&Record::Committed(id))?;
     }
     let mut bytes = header.encode().to_vec();
+    let offset = (segment::HEADER + head.length()) as u64;
     bytes.extend_from_slice(head.seal(header.base, header.salt));
     let spare_path = folder.path(&spare.name);
     spare
@@ -366,7 +379,6 @@ pub(super) fn start_segment(
         path: folder.path(&name),
         file: spare.file,
     };
-    let offset = (segment::HEADER + head.length()) as u64;
     Ok((Arc::new(segment), offset))
 }
 
@@ -384,13 +396,7 @@ pub(super) fn first_segment(
         salt: new_salt(),
         base: Sequence::FIRST,
     };
-    start_segment(
-        folder,
-        spare,
-        header,
-        &Extent::default(),
-        &Kept::default(),
-    )
+    start_segment(folder, spare, header, &Extent::default(), &Kept::default())
 }
 
 /// Returns a number that nobody outside can know: `RandomState` is seeded by the operating system.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     ids::{Incarnation, Index, NodeId, NodeSet, ShardId},
     message::Event,
-    replica::Entry,
+    replica::{Entry, Outcome},
     router::Peer,
 };
 
@@ -72,6 +72,13 @@ pub enum Output {
         reply: u64,
         /// Whether the lease is granted.
         granted: bool,
+    },
+    /// A command that came in as `reply` is applied here.
+    Answer {
+        /// What `handle_command` was given.
+        reply: u64,
+        /// What became of it.
+        outcome: Outcome,
     },
     /// The links that should exist from now on, each to one incarnation; all others are dropped with what they
     /// hold. `None`: this node runs no incarnation and has no links.

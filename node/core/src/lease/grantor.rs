@@ -107,7 +107,10 @@ impl Grantor {
         self.term = None;
         self.round = None;
         let refused = self.waiting.drain(..);
-        self.verdicts.extend(refused.map(|w| Verdict::Grant { reply: w.reply, granted: false }));
+        self.verdicts.extend(refused.map(|w| Verdict::Grant {
+            reply: w.reply,
+            granted: false,
+        }));
     }
 
     /// The nodes that are up, as the replica has them; called whenever they changed.
@@ -127,7 +130,11 @@ impl Grantor {
     /// What this node's replica has applied by now.
     pub fn handle_applied(&mut self, now: Moment, applied: Index) {
         let spacing = self.timing.stall_after / (SAMPLES - 2);
-        if self.samples.back().is_none_or(|(at, _)| now.since(*at) >= spacing) {
+        if self
+            .samples
+            .back()
+            .is_none_or(|(at, _)| now.since(*at) >= spacing)
+        {
             self.samples.push_back((now, applied));
         }
         // The newest sample that is old enough stays in front.
@@ -140,10 +147,18 @@ impl Grantor {
     /// A node asks for a lease; answered by a [`Verdict::Grant`], refused at once if this node does not lead.
     pub fn handle_renewal(&mut self, now: Moment, reply: u64, ask: Ask) {
         if self.term.is_none() || self.waiting.len() >= WAITING {
-            self.verdicts.push_back(Verdict::Grant { reply, granted: false });
+            self.verdicts.push_back(Verdict::Grant {
+                reply,
+                granted: false,
+            });
             return;
         }
-        let waiting = Waiting { reply, ask, came: now, round: self.next_ticket };
+        let waiting = Waiting {
+            reply,
+            ask,
+            came: now,
+            round: self.next_ticket,
+        };
         #[cfg(any(test, feature = "plant"))]
         if self.unconfirmed {
             self.answer(now, &waiting, true);
@@ -162,8 +177,14 @@ impl Grantor {
         } else if !confirmed {
             return;
         }
-        while self.waiting.front().is_some_and(|waiting| waiting.round <= ticket) {
-            let Some(waiting) = self.waiting.pop_front() else { break };
+        while self
+            .waiting
+            .front()
+            .is_some_and(|waiting| waiting.round <= ticket)
+        {
+            let Some(waiting) = self.waiting.pop_front() else {
+                break;
+            };
             self.answer(now, &waiting, confirmed);
         }
     }
@@ -174,7 +195,9 @@ impl Grantor {
         if let Some(verdict) = self.verdicts.pop_front() {
             return Some(verdict);
         }
-        let idle = self.round.is_none_or(|(_, began)| now.since(began) >= self.timing.retry_after);
+        let idle = self
+            .round
+            .is_none_or(|(_, began)| now.since(began) >= self.timing.retry_after);
         if self.waiting.is_empty() || !idle {
             return None;
         }
@@ -186,7 +209,11 @@ impl Grantor {
 
     /// The incarnations that the leader has to end; they get no lease from here on.
     pub fn due(&mut self, now: Moment) -> Vec<(NodeId, Incarnation)> {
-        if self.term.is_none() { Vec::new() } else { self.standing.due(now) }
+        if self.term.is_none() {
+            Vec::new()
+        } else {
+            self.standing.due(now)
+        }
     }
 
     /// When to look again if nothing comes.
@@ -210,7 +237,10 @@ impl Grantor {
         if granted {
             self.standing.granted(now, ask);
         }
-        self.verdicts.push_back(Verdict::Grant { reply: waiting.reply, granted });
+        self.verdicts.push_back(Verdict::Grant {
+            reply: waiting.reply,
+            granted,
+        });
     }
 
     /// What was committed `stall_after` before the request came.

@@ -19,7 +19,13 @@ fn leader() -> Grantor {
 }
 
 fn up(nodes: &[u8]) -> impl Iterator<Item = (NodeId, NodeSlot, Incarnation)> + use<'_> {
-    nodes.iter().map(|n| (NodeId((*n).into()), NodeSlot(n - 1), incarnation(10 + u64::from(*n))))
+    nodes.iter().map(|n| {
+        (
+            NodeId((*n).into()),
+            NodeSlot(n - 1),
+            incarnation(10 + u64::from(*n)),
+        )
+    })
 }
 
 fn ask(node: u64) -> Ask {
@@ -58,9 +64,15 @@ fn a_renewal_waits_for_a_round_that_began_after_it_came() {
     grantor.handle_renewal(Moment(1_110), 3, ask(3));
     assert_eq!(drain(&mut grantor, 1_110), [], "one round at a time");
     grantor.handle_confirmed(Moment(1_120), 1, true);
-    assert_eq!(drain(&mut grantor, 1_120), [grant(1, true), Verdict::Confirm { ticket: 2 }]);
+    assert_eq!(
+        drain(&mut grantor, 1_120),
+        [grant(1, true), Verdict::Confirm { ticket: 2 }]
+    );
     grantor.handle_confirmed(Moment(1_130), 2, false);
-    assert_eq!(drain(&mut grantor, 1_130), [grant(2, false), grant(3, false)]);
+    assert_eq!(
+        drain(&mut grantor, 1_130),
+        [grant(2, false), grant(3, false)]
+    );
 }
 
 /// Whether a leader that nobody confirms grants a lease.
@@ -97,7 +109,14 @@ fn a_round_without_an_answer_is_asked_again_and_its_late_answer_counts() {
 #[test]
 fn no_lease_for_another_incarnation_a_node_that_is_down_or_a_follower_asked() {
     let mut grantor = leader();
-    assert!(!renew(&mut grantor, 1_100, Ask { incarnation: incarnation(5), ..ask(1) }));
+    assert!(!renew(
+        &mut grantor,
+        1_100,
+        Ask {
+            incarnation: incarnation(5),
+            ..ask(1)
+        }
+    ));
     grantor.handle_nodes(Moment(1_200), up(&[1, 2]));
     assert!(!renew(&mut grantor, 1_300, ask(3)));
     grantor.handle_renewal(Moment(1_400), 7, ask(1));
@@ -114,8 +133,22 @@ fn a_node_that_lags_behind_what_was_committed_stall_after_ago_gets_no_lease() {
         grantor.handle_applied(Moment(1_000 + t * 100), Index(100 + t));
     }
     // At 6 900 the sample of about 4 900 (139) counts.
-    assert!(renew(&mut grantor, 6_900, Ask { applied: Index(139), ..ask(1) }));
-    assert!(!renew(&mut grantor, 6_900, Ask { applied: Index(130), ..ask(2) }));
+    assert!(renew(
+        &mut grantor,
+        6_900,
+        Ask {
+            applied: Index(139),
+            ..ask(1)
+        }
+    ));
+    assert!(!renew(
+        &mut grantor,
+        6_900,
+        Ask {
+            applied: Index(130),
+            ..ask(2)
+        }
+    ));
 }
 
 #[test]
@@ -134,7 +167,12 @@ fn due_when_unanswered_for_down_after_counted_anew_from_the_election() {
 fn a_node_that_came_up_lately_is_given_its_time() {
     let mut grantor = leader();
     grantor.handle_nodes(Moment(5_000), up(&[1, 2, 3, 4]));
-    assert!(grantor.due(Moment(5_500)).iter().all(|(node, _)| *node != NodeId(4)));
+    assert!(
+        grantor
+            .due(Moment(5_500))
+            .iter()
+            .all(|(node, _)| *node != NodeId(4))
+    );
 }
 
 #[test]
@@ -159,15 +197,59 @@ fn a_refused_connection_counts_for_that_incarnation_and_never_for_oneself() {
 
 #[test]
 fn of_a_pair_that_cannot_reach_each_other_the_one_with_fewer_links_ends() {
-    let cut = |slots: &[u8]| slots.iter().fold(NodeSet::default(), |s, n| s.with(NodeSlot(*n)));
+    let cut = |slots: &[u8]| {
+        slots
+            .iter()
+            .fold(NodeSet::default(), |s, n| s.with(NodeSlot(*n)))
+    };
     let mut grantor = leader();
-    renew(&mut grantor, 1_100, Ask { unreachable: cut(&[1]), ..ask(1) });
-    assert_eq!(grantor.due(Moment(1_100)), [], "only one of them reports it");
-    renew(&mut grantor, 1_200, Ask { unreachable: cut(&[0]), ..ask(2) });
-    assert_eq!(grantor.due(Moment(1_200)), [(NodeId(2), incarnation(12))], "equal: higher slot");
+    renew(
+        &mut grantor,
+        1_100,
+        Ask {
+            unreachable: cut(&[1]),
+            ..ask(1)
+        },
+    );
+    assert_eq!(
+        grantor.due(Moment(1_100)),
+        [],
+        "only one of them reports it"
+    );
+    renew(
+        &mut grantor,
+        1_200,
+        Ask {
+            unreachable: cut(&[0]),
+            ..ask(2)
+        },
+    );
+    assert_eq!(
+        grantor.due(Moment(1_200)),
+        [(NodeId(2), incarnation(12))],
+        "equal: higher slot"
+    );
 
     let mut grantor = leader();
-    renew(&mut grantor, 1_100, Ask { unreachable: cut(&[1, 2]), ..ask(1) });
-    renew(&mut grantor, 1_100, Ask { unreachable: cut(&[0]), ..ask(2) });
-    assert_eq!(grantor.due(Moment(1_100)), [(NodeId(1), incarnation(11))], "fewer links");
+    renew(
+        &mut grantor,
+        1_100,
+        Ask {
+            unreachable: cut(&[1, 2]),
+            ..ask(1)
+        },
+    );
+    renew(
+        &mut grantor,
+        1_100,
+        Ask {
+            unreachable: cut(&[0]),
+            ..ask(2)
+        },
+    );
+    assert_eq!(
+        grantor.due(Moment(1_100)),
+        [(NodeId(1), incarnation(11))],
+        "fewer links"
+    );
 }

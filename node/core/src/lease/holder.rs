@@ -64,6 +64,11 @@ impl Holder {
         self.next_send = now;
     }
 
+    /// Whether it asks, or has asked, for the running incarnation.
+    pub fn is_started(&self) -> bool {
+        self.state != State::Stopped
+    }
+
     /// The incarnation ended: the window is closed, answers on the way grant nothing.
     pub fn stop(&mut self) {
         self.close(State::Stopped);
@@ -93,7 +98,9 @@ impl Holder {
 
     /// The answer to a request. Extends the lease to `fence_after` from the sending of that request.
     pub fn handle_renewed(&mut self, now: Moment, ticket: u64, granted: bool) {
-        let Some(sent) = self.sent.remove(&ticket) else { return };
+        let Some(sent) = self.sent.remove(&ticket) else {
+            return;
+        };
         #[cfg(any(test, feature = "plant"))]
         let sent = if self.old_answers_count { now } else { sent };
         if !granted || self.is_fenced(now) {
@@ -183,7 +190,11 @@ mod tests {
         assert!(holder.is_held(Moment(3_999)) && holder.is_fenced(Moment(4_000)));
         let (mut holder, window) = held_at_zero();
         holder.plant_old_answers_count();
-        assert_ne!(end_after_old_answer(&mut holder, &window), Moment(4_000), "planted bug not seen");
+        assert_ne!(
+            end_after_old_answer(&mut holder, &window),
+            Moment(4_000),
+            "planted bug not seen"
+        );
     }
 
     #[test]

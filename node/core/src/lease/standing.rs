@@ -39,7 +39,13 @@ struct Node {
 impl Standing {
     pub(super) fn new(me: NodeId, timing: Timing) -> Self {
         let (up, refused) = (BTreeMap::new(), BTreeSet::new());
-        Self { me, timing, elected: Moment(0), up, refused }
+        Self {
+            me,
+            timing,
+            elected: Moment(0),
+            up,
+            refused,
+        }
     }
 
     pub(super) fn elected(&mut self, now: Moment) {
@@ -57,7 +63,9 @@ impl Standing {
     ) {
         let mut before = std::mem::take(&mut self.up);
         for (node, slot, incarnation) in up {
-            let known = before.remove(&slot).filter(|known| known.incarnation == incarnation);
+            let known = before
+                .remove(&slot)
+                .filter(|known| known.incarnation == incarnation);
             let fresh = || Node {
                 node,
                 incarnation,
@@ -69,7 +77,8 @@ impl Standing {
             self.up.insert(slot, known.unwrap_or_else(fresh));
         }
         let up = &self.up;
-        self.refused.retain(|gone| up.values().any(|node| node.incarnation == *gone));
+        self.refused
+            .retain(|gone| up.values().any(|node| node.incarnation == *gone));
     }
 
     pub(super) fn handle_hint(&mut self, incarnation: Incarnation, refused: bool) {
@@ -83,7 +92,10 @@ impl Standing {
 
     pub(super) fn may_have_lease(&self, node: NodeId, incarnation: Incarnation) -> bool {
         let same = |known: &&Node| known.node == node && known.incarnation == incarnation;
-        self.up.values().find(same).is_some_and(|known| !known.is_due)
+        self.up
+            .values()
+            .find(same)
+            .is_some_and(|known| !known.is_due)
     }
 
     pub(super) fn granted(&mut self, now: Moment, ask: &Ask) {
@@ -112,7 +124,9 @@ impl Standing {
 
     pub(super) fn next_deadline(&self) -> Option<Moment> {
         let waits = self.up.values().filter(|node| !node.is_due);
-        waits.map(|node| node.heard.max(self.elected) + self.timing.down_after).min()
+        waits
+            .map(|node| node.heard.max(self.elected) + self.timing.down_after)
+            .min()
     }
 
     /// Of two nodes with leases that report each other: the one with fewer links, the higher slot of equals.
@@ -121,7 +135,9 @@ impl Standing {
         let leased = |node: &Node| node.granted && !node.is_due && now.since(node.heard) < fence;
         for (a, first) in self.up.iter().filter(|(_, node)| leased(node)) {
             for b in first.unreachable.iter().filter(|b| b > a) {
-                let Some(second) = self.up.get(&b).filter(|node| leased(node)) else { continue };
+                let Some(second) = self.up.get(&b).filter(|node| leased(node)) else {
+                    continue;
+                };
                 if second.unreachable.contains(*a) {
                     let first_is_worse = self.links(*a, first) < self.links(b, second);
                     return Some(if first_is_worse { *a } else { b });
@@ -132,6 +148,9 @@ impl Standing {
     }
 
     fn links(&self, of: NodeSlot, node: &Node) -> usize {
-        self.up.keys().filter(|slot| **slot != of && !node.unreachable.contains(**slot)).count()
+        self.up
+            .keys()
+            .filter(|slot| **slot != of && !node.unreachable.contains(**slot))
+            .count()
     }
 }

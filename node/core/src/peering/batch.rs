@@ -1,7 +1,7 @@
 //! A batch of messages as bytes.
 //!
 //! One message is: kind of space (1), space ID (20), QoS and token flag (1), topic length (u16), payload length
-//! (u32), token (u64, if any), topic, payload; integers little-endian.
+//! (u32), token (u64, if any), topic, payload; integers little-endian. A message without a topic is a marker.
 
 use crate::{
     codec::QoS,
@@ -42,6 +42,19 @@ pub struct Message<'a> {
     pub qos: QoS,
     /// To be answered `taken`, if given.
     pub token: Option<Token>,
+}
+
+impl Message<'_> {
+    /// A message that nobody gets: it is answered `taken` once all that was sent before it on the same way is in its
+    /// receivers' queues. Its topic is empty, which no real one is [MQTT-4.7.3-1].
+    pub fn marker(space: SpaceId, token: Token) -> Self {
+        Self { space, topic: "", payload: &[], qos: QoS::AtMostOnce, token: Some(token) }
+    }
+
+    /// Whether it is a marker.
+    pub fn is_marker(&self) -> bool {
+        self.topic.is_empty()
+    }
 }
 
 /// Messages one after another.
@@ -120,7 +133,10 @@ impl Batch {
                 Some((_, length)) => (length, 1),
                 None => {
                     let counted: u32 = pieces.iter().map(Self::len).sum();
-                    (self.bytes.len() - offset, self.messages.saturating_sub(counted))
+                    (
+                        self.bytes.len() - offset,
+                        self.messages.saturating_sub(counted),
+                    )
                 }
             };
             if let Some(last) = pieces.last()
@@ -130,7 +146,8 @@ impl Batch {
                 pieces.push(Self::default());
             }
             if let Some(last) = pieces.last_mut() {
-                last.bytes.extend_from_slice(&self.bytes[offset..offset + length]);
+                last.bytes
+                    .extend_from_slice(&self.bytes[offset..offset + length]);
                 last.messages += messages;
             }
             offset += length;
@@ -188,5 +205,14 @@ fn read(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
     let (topic, rest) = rest.split_at_checked(topic_length)?;
     let payload = rest.get(..payload_length)?;
     let topic = std::str::from_utf8(topic).ok()?;
-    Some((Message { space, topic, payload, qos, token }, length))
+    Some((
+        Message {
+            space,
+            topic,
+            payload,
+            qos,
+            token,
+        },
+        length,
+    ))
 }

@@ -49,11 +49,21 @@ impl Frame {
         let content = self.batch.as_bytes();
         out.reserve(HEAD + content.len() + 8 * self.taken.len());
         out.push(VERSION);
-        for word in [self.from.0.0, self.to.0.0, self.sequence, self.ack, self.report.0] {
+        for word in [
+            self.from.0.0,
+            self.to.0.0,
+            self.sequence,
+            self.ack,
+            self.report.0,
+        ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         // Content is at most FRAME_BYTES or one message, so the lengths fit.
-        for length in [self.batch.len(), content.len() as u32, self.taken.len() as u32] {
+        for length in [
+            self.batch.len(),
+            content.len() as u32,
+            self.taken.len() as u32,
+        ] {
             out.extend_from_slice(&length.to_le_bytes());
         }
         out.extend_from_slice(content);
@@ -67,8 +77,13 @@ impl Frame {
     /// # Errors
     /// [`BadFrame`] if the bytes are not one whole frame of this version.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFrame> {
-        let bad = |what| BadFrame { length: bytes.len(), what };
-        let (head, rest) = bytes.split_at_checked(HEAD).ok_or(bad("shorter than its head"))?;
+        let bad = |what| BadFrame {
+            length: bytes.len(),
+            what,
+        };
+        let (head, rest) = bytes
+            .split_at_checked(HEAD)
+            .ok_or(bad("shorter than its head"))?;
         if head[0] != VERSION {
             return Err(bad("unknown version"));
         }
@@ -89,12 +104,18 @@ impl Frame {
             ack: word(3),
             report: Index(word(4)),
             batch: Arc::new(Batch::from_bytes(content.to_vec(), messages)),
-            taken: answers.chunks_exact(8).map(|answer| Token(le(answer))).collect(),
+            taken: answers
+                .chunks_exact(8)
+                .map(|answer| Token(le(answer)))
+                .collect(),
         })
     }
 }
 
 /// At most eight bytes as a number.
 fn le(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }

@@ -192,7 +192,11 @@ impl Link {
         let first = self.acked + 1;
         let last = self.next_sequence();
         if !(first..=last).contains(&peer_expects) {
-            return Err(LinkError::CannotResume { expects: peer_expects, first, last });
+            return Err(LinkError::CannotResume {
+                expects: peer_expects,
+                first,
+                last,
+            });
         }
         self.forget_to(peer_expects - 1);
         self.sent = 0;
@@ -210,9 +214,13 @@ impl Link {
                 self.sent += 1;
                 (self.acked + self.sent as u64, content.clone())
             }
-            None if self.owes_frame => {
-                (0, Content { batch: Arc::default(), taken: Arc::default() })
-            }
+            None if self.owes_frame => (
+                0,
+                Content {
+                    batch: Arc::default(),
+                    taken: Arc::default(),
+                },
+            ),
             None => return None,
         };
         self.owes_frame = false;
@@ -233,14 +241,23 @@ impl Link {
     /// A [`LinkError`]; nothing of the frame was taken, and the stream is to be closed.
     pub fn handle_frame(&mut self, frame: Frame) -> Result<Received, LinkError> {
         if frame.from != self.peer || frame.to != self.me {
-            return Err(LinkError::OtherIncarnation { from: frame.from, to: frame.to });
+            return Err(LinkError::OtherIncarnation {
+                from: frame.from,
+                to: frame.to,
+            });
         }
         let sent = self.next_sequence() - 1;
         if frame.ack > sent {
-            return Err(LinkError::AckAhead { ack: frame.ack, sent });
+            return Err(LinkError::AckAhead {
+                ack: frame.ack,
+                sent,
+            });
         }
         if frame.sequence > self.expects() {
-            return Err(LinkError::Gap { expected: self.expects(), found: frame.sequence });
+            return Err(LinkError::Gap {
+                expected: self.expects(),
+                found: frame.sequence,
+            });
         }
         self.forget_to(frame.ack);
         self.peer_report = self.peer_report.max(frame.report);
@@ -252,30 +269,44 @@ impl Link {
             return Ok(Received::Duplicate);
         }
         self.received += 1;
-        Ok(Received::New(Arc::unwrap_or_clone(frame.batch), frame.taken.to_vec()))
+        Ok(Received::New(
+            Arc::unwrap_or_clone(frame.batch),
+            frame.taken.to_vec(),
+        ))
     }
 
     fn enqueue(&mut self, batch: Batch, taken: Vec<Token>) {
         if batch.is_empty() && taken.is_empty() {
             return;
         }
-        let content = Content { batch: Arc::new(batch), taken: taken.into() };
+        let content = Content {
+            batch: Arc::new(batch),
+            taken: taken.into(),
+        };
         self.queued_bytes += content.bytes();
         self.queue.push_back(content);
     }
 
     /// Moves the next frame's content, joined of what waits, into the window if that has room.
     fn fill_window(&mut self) {
-        let Some(first) = self.queue.front() else { return };
+        let Some(first) = self.queue.front() else {
+            return;
+        };
         let full = self.window.len() >= LINK_WINDOW_FRAMES
             || self.window_bytes + first.bytes() > LINK_WINDOW_BYTES;
         if full && !self.window.is_empty() {
             return;
         }
-        let Some(mut content) = self.queue.pop_front() else { return };
+        let Some(mut content) = self.queue.pop_front() else {
+            return;
+        };
         self.queued_bytes -= content.bytes();
         let fits = |total: usize, next: &Content| total + next.bytes() <= FRAME_BYTES;
-        if self.queue.front().is_some_and(|next| fits(content.bytes(), next)) {
+        if self
+            .queue
+            .front()
+            .is_some_and(|next| fits(content.bytes(), next))
+        {
             let mut batch = Arc::unwrap_or_clone(content.batch);
             let mut taken = content.taken.to_vec();
             let mut total = batch.as_bytes().len() + TOKEN_BYTES * taken.len();
@@ -285,7 +316,10 @@ impl Link {
                 batch.append(&next.batch);
                 taken.extend_from_slice(&next.taken);
             }
-            content = Content { batch: Arc::new(batch), taken: taken.into() };
+            content = Content {
+                batch: Arc::new(batch),
+                taken: taken.into(),
+            };
         }
         self.window_bytes += content.bytes();
         self.window.push_back(content);
@@ -297,7 +331,9 @@ impl Link {
 
     fn forget_to(&mut self, ack: u64) {
         while self.acked < ack {
-            let Some(content) = self.window.pop_front() else { break };
+            let Some(content) = self.window.pop_front() else {
+                break;
+            };
             self.window_bytes -= content.bytes();
             self.acked += 1;
             self.sent = self.sent.saturating_sub(1);

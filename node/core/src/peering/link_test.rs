@@ -29,7 +29,10 @@ fn batch(number: u64, size: usize) -> Batch {
 }
 
 fn numbers(batch: &Batch) -> Vec<u64> {
-    batch.iter().map(|m| u64::from_le_bytes(m.unwrap().payload[..8].try_into().unwrap())).collect()
+    batch
+        .iter()
+        .map(|m| u64::from_le_bytes(m.unwrap().payload[..8].try_into().unwrap()))
+        .collect()
 }
 
 fn tokens(range: std::ops::Range<u64>) -> Vec<Token> {
@@ -44,9 +47,14 @@ fn what_is_queued_is_joined_into_one_frame_and_comes_out_once() {
         a.push(batch(n, 10), &tokens(n..n + 2));
     }
     let frame = a.poll_frame().unwrap();
-    assert_eq!((frame.sequence, frame.batch.len(), frame.taken.len()), (1, 3, 6));
+    assert_eq!(
+        (frame.sequence, frame.batch.len(), frame.taken.len()),
+        (1, 3, 6)
+    );
     assert_eq!((a.poll_frame(), a.queued_bytes()), (None, 0));
-    let Ok(Received::New(got, taken)) = b.handle_frame(frame.clone()) else { panic!("not new") };
+    let Ok(Received::New(got, taken)) = b.handle_frame(frame.clone()) else {
+        panic!("not new")
+    };
     assert_eq!((numbers(&got), taken.len()), (vec![0, 1, 2], 6));
     assert_eq!(b.handle_frame(frame), Ok(Received::Duplicate));
     assert!(b.needs_ack());
@@ -82,9 +90,19 @@ fn a_large_batch_is_split_and_a_larger_message_goes_alone() {
     }
     a.push(large, &[]);
     let frames: Vec<_> = std::iter::from_fn(|| a.poll_frame()).collect();
-    assert_eq!(frames.iter().flat_map(|f| numbers(&f.batch)).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
+    assert_eq!(
+        frames
+            .iter()
+            .flat_map(|f| numbers(&f.batch))
+            .collect::<Vec<_>>(),
+        (0..10).collect::<Vec<_>>()
+    );
     assert_eq!(frames[0].batch.len(), 1);
-    assert!(frames[1..].iter().all(|f| f.batch.as_bytes().len() <= FRAME_BYTES));
+    assert!(
+        frames[1..]
+            .iter()
+            .all(|f| f.batch.as_bytes().len() <= FRAME_BYTES)
+    );
 }
 
 #[test]
@@ -92,7 +110,10 @@ fn frames_of_or_to_another_incarnation_are_refused() {
     let (mut a, mut b) = (Link::new(A, B), Link::new(Incarnation(Position(9)), A));
     a.push(batch(0, 8), &[]);
     let frame = a.poll_frame().unwrap();
-    assert_eq!(b.handle_frame(frame), Err(LinkError::OtherIncarnation { from: A, to: B }));
+    assert_eq!(
+        b.handle_frame(frame),
+        Err(LinkError::OtherIncarnation { from: A, to: B })
+    );
 }
 
 #[test]
@@ -102,12 +123,34 @@ fn a_gap_an_ack_of_the_unsent_and_a_resume_of_the_forgotten_are_errors() {
     let first = a.poll_frame().unwrap();
     a.push(batch(1, 8), &[]);
     let second = a.poll_frame().unwrap();
-    assert_eq!(b.handle_frame(second), Err(LinkError::Gap { expected: 1, found: 2 }));
-    let ahead = Frame { from: B, to: A, sequence: 0, ack: 3, ..first.clone() };
-    assert_eq!(a.handle_frame(ahead), Err(LinkError::AckAhead { ack: 3, sent: 2 }));
+    assert_eq!(
+        b.handle_frame(second),
+        Err(LinkError::Gap {
+            expected: 1,
+            found: 2
+        })
+    );
+    let ahead = Frame {
+        from: B,
+        to: A,
+        sequence: 0,
+        ack: 3,
+        ..first
+    };
+    assert_eq!(
+        a.handle_frame(ahead),
+        Err(LinkError::AckAhead { ack: 3, sent: 2 })
+    );
     assert!(a.handle_connected(4).is_err());
     a.handle_connected(2).unwrap();
-    assert_eq!(a.handle_connected(1), Err(LinkError::CannotResume { expects: 1, first: 2, last: 3 }));
+    assert_eq!(
+        a.handle_connected(1),
+        Err(LinkError::CannotResume {
+            expects: 1,
+            first: 2,
+            last: 3
+        })
+    );
     assert_eq!(a.poll_frame().unwrap().sequence, 2);
 }
 
@@ -118,7 +161,11 @@ fn a_report_goes_out_at_once_on_an_idle_link_and_never_falls() {
     a.set_report(Index(7));
     let frame = a.poll_frame().unwrap();
     assert_eq!((frame.sequence, frame.report), (0, Index(7)));
-    b.handle_frame(Frame { report: Index(9), ..frame.clone() }).unwrap();
+    b.handle_frame(Frame {
+        report: Index(9),
+        ..frame.clone()
+    })
+    .unwrap();
     b.handle_frame(frame).unwrap();
     assert_eq!(b.peer_report(), Index(9));
     a.set_report(Index(7));
@@ -157,11 +204,20 @@ struct End {
 impl End {
     fn new(me: Incarnation, peer: Incarnation) -> Self {
         let link = Link::new(me, peer);
-        Self { link, pushed: 0, got: Vec::new(), taken: Vec::new(), inbound: VecDeque::new() }
+        Self {
+            link,
+            pushed: 0,
+            got: Vec::new(),
+            taken: Vec::new(),
+            inbound: VecDeque::new(),
+        }
     }
 
     fn push(&mut self, size: usize) {
-        self.link.push(batch(self.pushed, size), &tokens(self.pushed..self.pushed + 1));
+        self.link.push(
+            batch(self.pushed, size),
+            &tokens(self.pushed..self.pushed + 1),
+        );
         self.pushed += 1;
     }
 

@@ -78,17 +78,26 @@ impl<T> Queue<T> {
 
     pub(super) fn push(&mut self, command: Command, tag: T, bytes: usize) {
         self.bytes += bytes;
-        self.pending.push_back(Pending { command, tag, bytes });
+        self.pending.push_back(Pending {
+            command,
+            tag,
+            bytes,
+        });
     }
 
     /// The next batch, if one may be sent, as the number of its first command and the commands.
     pub(super) fn poll(&mut self, now: Moment, ticket: u64) -> Option<(u64, Vec<Command>)> {
         // After a failure one batch feels its way, else a lane without a leader would send them all in vain.
-        let allowed = if self.failures > 0 { 1 } else { BATCHES_IN_FLIGHT };
+        let allowed = if self.failures > 0 {
+            1
+        } else {
+            BATCHES_IN_FLIGHT
+        };
         if self.flights.len() >= allowed || now < self.paused_until {
             return None;
         }
-        let sent = usize::try_from(self.next - self.first).expect("no more are under way than wait");
+        let sent =
+            usize::try_from(self.next - self.first).expect("no more are under way than wait");
         let mut bytes = 0;
         let mut commands = Vec::new();
         for pending in self.pending.range(sent..).take(BATCH_COMMANDS) {
@@ -103,20 +112,32 @@ impl<T> Queue<T> {
         }
         let first = self.next;
         self.next += u64::try_from(commands.len()).expect("a batch is small");
-        self.flights.push_back(Flight { ticket, last: self.next - 1, since: now, committed: None });
+        self.flights.push_back(Flight {
+            ticket,
+            last: self.next - 1,
+            since: now,
+            committed: None,
+        });
         Some((first, commands))
     }
 
     /// Goes back if the oldest batch has waited too long.
     pub(super) fn expire(&mut self, now: Moment, retry_after: Duration) {
-        if self.flights.front().is_some_and(|flight| now >= self.patience(flight, retry_after)) {
+        if self
+            .flights
+            .front()
+            .is_some_and(|flight| now >= self.patience(flight, retry_after))
+        {
             self.go_back(now);
             self.failures += 1;
         }
     }
 
     pub(super) fn next_deadline(&self, retry_after: Duration) -> Option<Moment> {
-        let expiry = self.flights.front().map(|flight| self.patience(flight, retry_after));
+        let expiry = self
+            .flights
+            .front()
+            .map(|flight| self.patience(flight, retry_after));
         let has_unsent = usize::try_from(self.next - self.first).is_ok_and(|n| n < self.len());
         let resume = (self.flights.is_empty() && has_unsent).then_some(self.paused_until);
         expiry.into_iter().chain(resume).min()
@@ -129,7 +150,11 @@ impl<T> Queue<T> {
         index: Index,
         applied: Index,
     ) {
-        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.ticket == ticket) {
+        if let Some(flight) = self
+            .flights
+            .iter_mut()
+            .find(|flight| flight.ticket == ticket)
+        {
             flight.committed = Some(index);
             flight.since = now;
             self.handle_applied(applied);
@@ -153,7 +178,11 @@ impl<T> Queue<T> {
         self.bytes -= answered.bytes;
         self.first += 1;
         self.next = self.next.max(self.first);
-        while self.flights.front().is_some_and(|flight| flight.last < self.first) {
+        while self
+            .flights
+            .front()
+            .is_some_and(|flight| flight.last < self.first)
+        {
             self.flights.pop_front();
         }
         self.failures = 0;
@@ -161,9 +190,9 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn handle_gap(&mut self, now: Moment, expected: u64, retry_after: Duration) {
-        let known = self.gap.is_some_and(|(number, at)| {
-            number == expected && now.since(at) < retry_after
-        });
+        let known = self
+            .gap
+            .is_some_and(|(number, at)| number == expected && now.since(at) < retry_after);
         // A gap at a number that was answered since is of a batch that was sent again already.
         if known || expected < self.first || self.next == self.first {
             return;

@@ -111,7 +111,12 @@ impl<T> Proposer<T> {
                 self.next_ticket += 1;
                 return Some((
                     ticket,
-                    Arc::new(Entry::Batch { incarnation, lane, first, commands }),
+                    Arc::new(Entry::Batch {
+                        incarnation,
+                        lane,
+                        first,
+                        commands,
+                    }),
                 ));
             }
         }
@@ -120,7 +125,10 @@ impl<T> Proposer<T> {
 
     /// When to poll again if nothing else happens.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.lanes.iter().filter_map(|queue| queue.next_deadline(self.retry_after)).min()
+        self.lanes
+            .iter()
+            .filter_map(|queue| queue.next_deadline(self.retry_after))
+            .min()
     }
 
     /// What became of a proposal. An unknown ticket is one that was given up; it changes nothing.

@@ -44,6 +44,9 @@ pub enum Refusal {
     /// The cluster has as many nodes as it can.
     #[error("the cluster is full")]
     ClusterFull,
+    /// Never by apply: the node's own lanes are full, so that it was not even proposed.
+    #[error("too many commands wait on this node")]
+    Overloaded,
 }
 
 /// A message that live receivers get on apply, each on its own node.

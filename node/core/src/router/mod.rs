@@ -5,4 +5,4 @@
 
 mod table;
 
-pub use table::{Peer, Routes, Table};
+pub use table::{Peer, Routes, Table, Wanted};

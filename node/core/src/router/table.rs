@@ -49,7 +49,7 @@ impl Routes {
     fn update(&mut self, space: SpaceId, filter: &TopicFilter, change: impl FnOnce(&mut Wanted)) {
         let mut trie = self.spaces.get(&space).cloned().unwrap_or_default();
         trie.update(filter, |wanted| {
-            let mut wanted = wanted.copied().unwrap_or_default();
+            let mut wanted = wanted.unwrap_or_default();
             change(&mut wanted);
             (!wanted.nodes.is_empty() || !wanted.shards.is_empty()).then_some(wanted)
         });
@@ -89,4 +89,19 @@ pub struct Table {
     pub routes: Routes,
     /// Registries, devices and brokers, for rights.
     pub catalog: Catalog,
+}
+
+impl Table {
+    /// The table before there is one: nobody is served by it.
+    pub fn empty() -> Self {
+        Self {
+            index: Index(0),
+            me: NodeSlot(0),
+            incarnation: Incarnation::default(),
+            peers: Vec::new(),
+            up: NodeSet::default(),
+            routes: Routes::default(),
+            catalog: Catalog::default(),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! A CA and certificates of its own, for `dev` and `config certs`.
+//! A CA and certificates of its own, for `dev`, `config certs` and nodes without peers.
 
 use std::{
     fs,
