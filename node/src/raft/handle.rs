@@ -31,7 +31,7 @@ use super::{
     types::Raft,
     wire::GROUP,
 };
-use crate::link::{Channels, Client, Home, Purpose};
+use crate::link::{Channels, Client, Endpoint, Home, Purpose};
 
 /// openraft with our state machine.
 pub(super) type RaftNode = Raft<Machine>;
@@ -202,6 +202,12 @@ impl Handle {
     /// All members.
     pub fn members(&self) -> Vec<Member> {
         self.status().members
+    }
+
+    /// Where a member is reached.
+    pub fn endpoint(&self, node: NodeId) -> Option<Endpoint> {
+        let member = self.members().into_iter().find(|member| member.node == node)?;
+        Some(Endpoint { name: member.name, address: member.address })
     }
 
     /// How the consensus stands.
