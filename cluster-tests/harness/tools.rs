@@ -68,8 +68,11 @@ pub fn mosquitto_pub(
 
 fn client(tool: &Tool, door: &str, ca: &Path, login: &Login, topic: &str) -> Command {
     let (host, port) = door.rsplit_once(':').expect("a door is host:port");
-    let mut command = tool.command();
+    // Line by line, or what it says of its subscription would lie in a buffer.
+    let mut command = Command::new("stdbuf");
     command
+        .arg("-oL")
+        .arg(&tool.0)
         .args([
             "-h",
             host,

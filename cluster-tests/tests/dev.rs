@@ -102,7 +102,7 @@ fn the_printed_lines_work_as_they_stand() {
             let name = format!("line-{number}.out");
             let mut sub = subscribed(
                 &cluster,
-                shell(&format!("exec {} -C 1 -W 30 -d", pair[0])),
+                shell(&format!("exec stdbuf -oL {} -C 1 -W 30 -d", pair[0])),
                 &name,
             )
             .await;
