@@ -60,7 +60,7 @@ impl Home {
     }
 
     /// Says to which cluster this node belongs; whether that is the one from now on. It never changes.
-    pub fn join(&self, cluster: ClusterId) -> bool {
-        *self.0.get_or_init(|| cluster.clone()) == cluster
+    pub fn join(&self, cluster: &ClusterId) -> bool {
+        *self.0.get_or_init(|| cluster.clone()) == *cluster
     }
 }

@@ -131,19 +131,19 @@ impl Cluster for Service {
         let response = match kind {
             Kind::Append => {
                 let answer = raft.append_entries(wire::decode(body)?).await;
-                wire::response(&answer.map_err(|error| stopped(error.unwrap_fatal()))?)
+                wire::response(&answer.map_err(|error| stopped(&error.unwrap_fatal()))?)
             }
             Kind::Vote => {
                 let answer = raft.vote(wire::decode(body)?).await;
-                wire::response(&answer.map_err(|error| stopped(error.unwrap_fatal()))?)
+                wire::response(&answer.map_err(|error| stopped(&error.unwrap_fatal()))?)
             }
             Kind::PreVote => {
                 let answer = raft.pre_vote(wire::decode(body)?).await;
-                wire::response(&answer.map_err(|error| stopped(error.unwrap_fatal()))?)
+                wire::response(&answer.map_err(|error| stopped(&error.unwrap_fatal()))?)
             }
             Kind::TransferLeader => {
                 let answer = raft.handle_transfer_leader(wire::decode(body)?).await;
-                wire::response(&answer.map_err(stopped)?)
+                wire::response(&answer.map_err(|fatal| stopped(&fatal))?)
             }
         };
         response.map(Response::new)
@@ -174,7 +174,7 @@ impl Cluster for Service {
             .raft
             .install_full_snapshot(head.vote, snapshot)
             .await;
-        wire::response(&answer.map_err(stopped)?).map(Response::new)
+        wire::response(&answer.map_err(|fatal| stopped(&fatal))?).map(Response::new)
     }
 
     async fn propose(
@@ -247,9 +247,9 @@ impl Cluster for Service {
     }
 }
 
-fn stopped(fatal: Fatal<TypeConfig>) -> Status {
+fn stopped(fatal: &Fatal<TypeConfig>) -> Status {
     tracing::debug!(
-        error = &fatal as &dyn std::error::Error,
+        error = fatal as &dyn std::error::Error,
         "raft answers no more"
     );
     Status::unavailable("raft has stopped on this node")

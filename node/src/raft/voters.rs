@@ -65,7 +65,7 @@ pub(super) fn ordinal(name: &str) -> (u64, &str) {
 pub(super) fn choose(members: &[Candidate], max_voters: usize) -> BTreeSet<u64> {
     let mut standing: Vec<&Candidate> = members.iter().filter(|c| !c.replaced).collect();
     let room = standing.len().min(max_voters.max(1));
-    let count = if room % 2 == 0 {
+    let count = if room.is_multiple_of(2) {
         room.saturating_sub(1)
     } else {
         room
