@@ -48,18 +48,17 @@ impl Trace {
             .args(["-p", &pid.to_string()]);
         let process = Process::start(&mut command, &log);
         let mut trace = Self { process, output };
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count);
         let attached = until(
             "strace has attached or given up",
             Duration::from_secs(10),
             || {
                 let running = trace.process.is_running();
-                let attached = trace.process.output().matches("attached").count();
+                let attached = trace.process.output().contains("attached");
                 async move {
                     if !running {
                         Some(false)
                     } else {
-                        (attached >= threads).then_some(true)
+                        attached.then_some(true)
                     }
                 }
             },
