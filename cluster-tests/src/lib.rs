@@ -1,1 +1,4 @@
-//! placeholder
+//! What the tests of whole clusters are made of.
+
+#[path = "../harness/mod.rs"]
+pub mod harness;

@@ -63,6 +63,9 @@ pub(super) struct Machine {
     current: Current,
     runs: mpsc::Sender<AppliedRun>,
     prepare: mpsc::Sender<PrepareInstall>,
+    /// Whether control is told of what is applied. It begins after openraft has replayed the log, however long that
+    /// is: were it told before, apply would wait for it and it for the replay.
+    tells: bool,
 }
 
 type Current = Arc<Mutex<Option<(SnapshotMeta, Snapshot)>>>;
@@ -86,6 +89,7 @@ impl Machine {
             current: Current::default(),
             runs,
             prepare,
+            tells: false,
         };
         if let Some(latest) = machine.snapshots.latest().map_err(io::Error::from)? {
             let meta: SnapshotMeta = codec::decode(latest.meta())?;
@@ -95,12 +99,17 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Tells control the state that was loaded; once, before openraft runs.
-    pub(super) async fn announce(&self) -> io::Result<()> {
-        if self.applied.is_some() {
-            self.send(Vec::new()).await
-        } else {
-            Ok(())
+    /// Begins to tell control what is applied, with the state as it is now: what was replayed has no effects, since
+    /// it lies below the NodeUp of this life. Gives what sends that state; nothing is applied before it has ended.
+    pub(super) fn begin_telling(&mut self) -> impl Future<Output = io::Result<()>> + use<> {
+        self.tells = true;
+        let first = self.applied.is_some().then(|| self.run(Vec::new()));
+        let runs = self.runs.clone();
+        async move {
+            match first {
+                Some(run) => runs.send(run).await.map_err(|_| control_has_ended()),
+                None => Ok(()),
+            }
         }
     }
 
@@ -150,17 +159,26 @@ impl Machine {
     }
 
     async fn send(&self, applied: Vec<Applied>) -> io::Result<()> {
-        let index = Index(self.applied.map_or(0, |id| id.index));
-        let run = AppliedRun {
+        if !self.tells {
+            return Ok(());
+        }
+        self.runs
+            .send(self.run(applied))
+            .await
+            .map_err(|_| control_has_ended())
+    }
+
+    fn run(&self, applied: Vec<Applied>) -> AppliedRun {
+        AppliedRun {
             applied,
             state: self.replica.clone(),
-            index,
-        };
-        self.runs
-            .send(run)
-            .await
-            .map_err(|_| io::Error::other("control has ended"))
+            index: Index(self.applied.map_or(0, |id| id.index)),
+        }
     }
+}
+
+fn control_has_ended() -> io::Error {
+    io::Error::other("control has ended")
 }
 
 #[derive(Default)]

@@ -145,7 +145,6 @@ impl Starter {
         let opened = tokio::task::spawn_blocking(move || open(&folder, runs, prepare)).await;
         let (log, snapshots, machine) =
             opened.map_err(|e| StartError::Raft(io::Error::other(e)))??;
-        machine.announce().await.map_err(StartError::Raft)?;
         let network = Network {
             me: file.node().0,
             channels: Arc::clone(&channels),
@@ -154,6 +153,11 @@ impl Starter {
             RaftNode::new(file.node().0, config, network, LogStore::new(log), machine)
                 .await
                 .map_err(|fatal| StartError::Raft(io::Error::other(fatal)))?;
+        // The log is replayed by now.
+        raft.with_state_machine(|machine| Box::pin(machine.begin_telling()))
+            .await
+            .map_err(|fatal| StartError::Raft(io::Error::other(fatal)))?
+            .map_err(StartError::Raft)?;
         // openraft's `wait_for_recovery` would wait for a leader, which may need this node to be served first. It is
         // not needed: a node serves after its own NodeUp of this life, which lies above all that it ever applied.
         let (leadership_in, leadership) = watch::channel(Leadership::default());
