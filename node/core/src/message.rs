@@ -71,7 +71,9 @@ pub enum Request {
         /// The index.
         index: Index,
     },
-    /// All connections of the shard are closed after `Fence` or `Drain`, and nothing of them will leave.
+    /// All connections of the shard are closed after `Fence` or `Drain`, and nothing of them will leave. Unasked:
+    /// the shard found the lease run out; control then ends the incarnation with a `Fence` to all shards, which
+    /// each of them answers (again).
     Emptied,
 }
 
@@ -109,7 +111,8 @@ pub enum Event {
         /// One view a filter.
         views: Vec<View>,
     },
-    /// The subscription could not be made; the connection is closed (no quorum).
+    /// The subscription could not be made; the connection is closed (no quorum). Its filters stay counted until
+    /// the shard's `Unsubscribe`.
     SubscribeFailed {
         /// The request.
         ticket: Ticket,

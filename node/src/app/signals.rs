@@ -3,8 +3,8 @@
 use std::io;
 
 use tokio::{
-    io::AsyncReadExt,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
 };
 
 /// Waits for the first of them; gives its name.
@@ -18,8 +18,18 @@ pub(super) async fn wait(exit_with_stdin: bool) -> io::Result<&'static str> {
     }
 }
 
+/// A thread of its own waits: one of the runtime's would hold its shutdown up.
 async fn end_of_stdin() {
-    let mut stdin = tokio::io::stdin();
-    let mut ignored = [0; 64];
-    while !matches!(stdin.read(&mut ignored).await, Ok(0) | Err(_)) {}
+    let (sender, ended) = oneshot::channel();
+    let waiting = std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        // Its content means nothing; an error is as good as the end.
+        let _read = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _gone = sender.send(());
+    });
+    match waiting {
+        Ok(_) => {
+            let _ended = ended.await;
+        }
+        Err(_) => std::future::pending().await,
+    }
 }

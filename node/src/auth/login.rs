@@ -9,13 +9,12 @@ use mainstay_core::{
     catalog::{Catalog, Credential},
     ids::{Principal, ResourceId},
 };
-use ring::rand::SecureRandom;
 use tokio::sync::watch;
 
 use super::{
     cache::{Cache, Tag},
     metrics,
-    password::{HashError, hash_password},
+    password::{HashError, unmatched},
     pool::{Busy, Pool},
 };
 use crate::tasks::Tasks;
@@ -42,6 +41,9 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// What became of a check; `None` while it is under way.
+type Answer = Option<Result<bool, Busy>>;
+
 /// Checks passwords. A clone shares threads and cache.
 #[derive(Clone)]
 pub struct Authenticator {
@@ -53,7 +55,7 @@ struct Inner {
     cache: Cache,
     /// Checks under way: whoever comes with the same pair waits for the one answer. Bounded by the connections
     /// before login.
-    running: Mutex<HashMap<Tag, watch::Receiver<Option<Result<bool, Busy>>>>>,
+    running: Mutex<HashMap<Tag, watch::Receiver<Answer>>>,
     /// An unknown user costs a hash as well, or the time would tell which users exist.
     dummy: Arc<str>,
 }
@@ -71,13 +73,11 @@ impl Authenticator {
     ///
     /// [`StartError`].
     pub fn spawn(tasks: &Tasks) -> Result<Self, StartError> {
-        let mut unknown = [0; 32];
-        ring::rand::SystemRandom::new().fill(&mut unknown).map_err(|_| HashError::Randomness)?;
         let inner = Inner {
             pool: Pool::spawn(tasks)?,
             cache: Cache::new().ok_or(HashError::Randomness)?,
             running: Mutex::default(),
-            dummy: hash_password(&unknown)?.into(),
+            dummy: unmatched()?.into(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -165,8 +165,8 @@ impl Authenticator {
 }
 
 enum Joined {
-    First(watch::Sender<Option<Result<bool, Busy>>>),
-    Waiting(watch::Receiver<Option<Result<bool, Busy>>>),
+    First(watch::Sender<Answer>),
+    Waiting(watch::Receiver<Answer>),
 }
 
 /// Takes the check off the list, also when its future is dropped.

@@ -27,7 +27,12 @@ fn catalog() -> Catalog {
             name: "fleet".into(),
             passwords: vec![password(10, "old"), password(11, "new")],
         },
-        Resource::Device { id: id(3), registry: id(2), name: "d".into(), passwords: vec![password(12, "dev")] },
+        Resource::Device {
+            id: id(3),
+            registry: id(2),
+            name: "d".into(),
+            passwords: vec![password(12, "dev")],
+        },
         Resource::Broker { id: id(4), folder: id(1), name: "b".into(), passwords: Vec::new() },
     ];
     for resource in resources {

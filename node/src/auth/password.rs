@@ -49,14 +49,25 @@ pub fn hash_password(password: &[u8]) -> Result<String, HashError> {
     Ok(hash.map_err(HashError::Hash)?.to_string())
 }
 
-/// Memory that one hashing thread uses again and again while there is work.
-#[derive(Default)]
+/// A PHC string that no password verifies, and that costs as much to try as one of ours.
+pub(super) fn unmatched() -> Result<String, HashError> {
+    let mut random = [0; SALT_BYTES + OUTPUT_BYTES];
+    ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| HashError::Randomness)?;
+    let (salt, output) = random.split_at(SALT_BYTES);
+    let salt = SaltString::encode_b64(salt).map_err(HashError::Hash)?;
+    let output = Output::new(output).map_err(HashError::Hash)?;
+    Ok(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}"))
+}
+
+/// Memory that one hashing thread uses again and again. It is kept: the allocator would not give blocks of this
+/// size back to the system, and a first login must not make the node grow.
 pub(super) struct Scratch(Vec<Block>);
 
 impl Scratch {
-    /// Gives the memory back.
-    pub(super) fn release(&mut self) {
-        self.0 = Vec::new();
+    /// Memory for hashes of our own cost, touched.
+    pub(super) fn new() -> Self {
+        // A block is a KiB.
+        Self(vec![Block::default(); MEMORY_KIB as usize])
     }
 
     /// Whether `password` is the one of the PHC string; false as well if the string is none of ours.
@@ -96,12 +107,11 @@ mod tests {
     fn a_hash_is_a_phc_string_that_only_its_password_verifies() {
         let phc = hash_password(b"secret").unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=8192,t=1,p=1$"), "{phc}");
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new();
         assert!(scratch.verify(&phc, b"secret"));
         assert!(!scratch.verify(&phc, b"Secret"));
         assert!(!scratch.verify(&phc, b""));
-        scratch.release();
-        assert!(scratch.verify(&phc, b"secret"), "after the memory was given back");
+        assert!(scratch.verify(&phc, b"secret"), "used memory does no harm");
     }
 
     #[test]
@@ -111,11 +121,12 @@ mod tests {
 
     #[test]
     fn strings_that_are_no_hash_or_too_costly_verify_nothing() {
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new();
         let phc = hash_password(b"x").unwrap();
         for bad in ["", "x", "$argon2id$", "$argon2id$v=19$m=8192,t=1,p=1$", "$scrypt$ln=1$aa$bb"] {
             assert!(!scratch.verify(bad, b"x"), "{bad}");
         }
+        assert!(!scratch.verify(&unmatched().unwrap(), b"x"));
         let costly = phc.replace("m=8192", "m=4194304");
         assert!(!scratch.verify(&costly, b"x"));
     }

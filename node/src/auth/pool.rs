@@ -1,4 +1,4 @@
-//! The threads that hash: as many as cores, behind a bounded queue.
+//! The threads that hash: about as many as cores, behind a bounded queue.
 //!
 //! They run at a low priority, so that a storm of logins leaves the cores to the shards. A login waits for room
 //! in the queue and for its turn, both within one bound.
@@ -20,6 +20,9 @@ const QUEUE: usize = 1024;
 /// How long a login waits for its hash before it is told that the server is unavailable: below the CONNECT
 /// time-out, so that the client gets an answer.
 const MAX_WAIT: Duration = Duration::from_secs(8);
+/// As many threads as cores, but no more than this: each keeps 8 MiB, and eight hash about a thousand logins
+/// with different passwords a second.
+const MAX_THREADS: usize = 8;
 /// Nice value of the threads.
 const NICENESS: i32 = 10;
 
@@ -51,7 +54,7 @@ impl Pool {
     /// Starts the threads.
     pub(super) fn spawn(tasks: &Tasks) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         for number in 0..threads {
             let queue = queue.clone();
             tasks.spawn_thread(Kind::PasswordHash, number, move || {
@@ -103,8 +106,8 @@ impl Queue {
     fn work(&self) {
         // Best effort: without it logins only compete harder with the shards.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-        let mut scratch = Scratch::default();
-        while let Some(job) = self.next(&mut scratch) {
+        let mut scratch = Scratch::new();
+        while let Some(job) = self.next() {
             // Whoever asked may have given up: its time is better spent on the next.
             if !job.answer.is_closed() {
                 let _ = job.answer.send(scratch.verify(&job.phc, &job.password));
@@ -112,7 +115,7 @@ impl Queue {
         }
     }
 
-    fn next(&self, scratch: &mut Scratch) -> Option<Job> {
+    fn next(&self) -> Option<Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if jobs.1 {
@@ -121,7 +124,6 @@ impl Queue {
             if let Some(job) = jobs.0.pop_front() {
                 return Some(job);
             }
-            scratch.release();
             jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -16,7 +16,7 @@ use clap::Parser;
 
 use crate::{
     app, certificates, config, dev, local,
-    cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, Format, NodeCommand},
+    cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, NodeCommand},
 };
 
 /// Runs the program.
@@ -31,6 +31,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
+    let format = arguments.format();
     match arguments.command {
         Command::Dev(options) => {
             // Each node logs for itself; this is the parent's own, or that of a node in the foreground.
@@ -55,14 +56,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Cluster { command: ClusterCommand::Status { data } } => {
             let status = block_on(local::status_any(&data))??;
-            output::status(&status, arguments.format())?;
+            output::status(&status, format)?;
             Ok(())
         }
         Command::Node { command: NodeCommand::Seed { data, file } } => {
             let toml = std::fs::read_to_string(&file)
                 .map_err(|source| Failure::File { path: file.display().to_string(), source })?;
             let seeded = block_on(local::seed_any(&data, &toml))??;
-            output::seeded(&seeded, arguments.format())?;
+            output::seeded(&seeded, format)?;
             Ok(())
         }
     }

@@ -11,11 +11,12 @@ use std::{
 use rustix::fs::FlockOperation;
 
 use crate::{
+    certificates::Authority,
     config::{
         Admin, Cluster, Config, Limits, Listener, Listeners, Log, Node, ProxyProtocol, Seed, Timing,
     },
     dev::{
-        Authority, Error, Options,
+        Error, Options,
         manifest::{Manifest, Ports},
         secrets::{Secrets, write_secret_file},
     },

@@ -3,7 +3,7 @@
 //! `app` hands in the service that `raft` composed; every call passes the check of its caller first. Accepted
 //! links are passed on to `peer` as [`Incoming`], because that room lies above the one that serves the calls.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use mainstay_proto::internal::v1::{
     LinkFrame,
@@ -85,10 +85,10 @@ impl Server {
     /// TLS that cannot be set up, or a listener that broke.
     pub async fn serve<S: Cluster>(
         self,
-        service: S,
+        service: Arc<S>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let service = ClusterServer::new(service)
+        let service = ClusterServer::from_arc(service)
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let verify = Verify { home: self.home };

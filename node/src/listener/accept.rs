@@ -10,9 +10,10 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Cidr, Gate, greet, metrics, pipe, refuse};
+use super::{Gate, greet, metrics, pipe, refuse};
 use crate::{
     auth::Authenticator,
+    config::{Network, ProxyProtocol},
     shards::{Door, Shards},
     tasks::{Kind, Tasks, clock},
     tls,
@@ -21,26 +22,13 @@ use crate::{
 /// Between two tries when accepting fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether a PROXY header comes before everything else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProxyMode {
-    /// It is not looked for.
-    #[default]
-    Off,
-    /// It may, from trusted networks.
-    Optional,
-    /// It must, from trusted networks; all else is closed.
-    Required,
-}
-
 /// How clients of one listener come in.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// PROXY protocol.
-    pub proxy: ProxyMode,
+    pub proxy: ProxyProtocol,
     /// Who may send a PROXY header.
-    pub trusted_networks: Vec<Cidr>,
+    pub trusted_networks: Vec<Network>,
     /// TLS, or plain.
     pub tls: Option<tls::Server>,
 }
@@ -66,7 +54,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Accepts on the sockets that [`super::bind`] opened, until the node stops.
+    /// Accepts on the sockets that [`super::bind`] opened, until the node stops or [`Gate::close`].
     ///
     /// # Errors
     ///
@@ -79,7 +67,10 @@ impl Listener {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             let accepting = listener.clone();
             listener.rooms.tasks.spawn(Kind::Acceptor, async move {
-                accepting.accept(socket).await;
+                tokio::select! {
+                    () = accepting.accept(socket) => {}
+                    () = accepting.rooms.gate.closed.cancelled() => {}
+                }
                 Ok::<(), Infallible>(())
             });
         }
@@ -90,7 +81,7 @@ impl Listener {
         if self.options.tls.is_some() { Door::Tls } else { Door::Plain }
     }
 
-    async fn accept(self: Arc<Self>, socket: tokio::net::TcpListener) {
+    async fn accept(self: &Arc<Self>, socket: tokio::net::TcpListener) {
         let gate = &self.rooms.gate;
         loop {
             let (stream, peer) = match socket.accept().await {
@@ -104,7 +95,13 @@ impl Listener {
             let Ok(half_open) = gate.half_open.clone().acquire_owned().await else { return };
             let peer = pipe::canonical(peer);
             let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
-                refuse::report(self.door(), peer, None, refuse::Reject::Quota, "too many connections");
+                refuse::report(
+                    self.door(),
+                    peer,
+                    None,
+                    refuse::Reject::Quota,
+                    "too many connections",
+                );
                 continue;
             };
             self.greet(stream, peer, permit, half_open);

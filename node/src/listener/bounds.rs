@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// The longest CONNECT: the longest will (64 KiB) with its topic, client ID, user name and password of 1 KiB each,
 /// and some more. One above it is no device's.
@@ -48,6 +49,8 @@ pub struct Gate {
     pub(super) half_open: Arc<Semaphore>,
     /// In KiB.
     pub(super) connect_kib: Arc<Semaphore>,
+    /// Accepting has ended.
+    pub(super) closed: CancellationToken,
     /// What was set.
     pub bounds: Bounds,
 }
@@ -60,8 +63,14 @@ impl Gate {
             connections: semaphore(bounds.max_connections),
             half_open: semaphore(bounds.max_half_open),
             connect_kib: semaphore(bounds.max_connect_bytes / 1024),
+            closed: CancellationToken::new(),
             bounds,
         }
+    }
+
+    /// Stops accepting: the listening sockets of all listeners are closed. Those who came before go on.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// Room for a CONNECT of `bytes`; `None` if there is none. Small ones are counted by their connection.

@@ -15,7 +15,7 @@ use ring::rand::SecureRandom;
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
-    Listener, ProxyMode,
+    Listener,
     bounds::{CONNECT_TIMEOUT, LOGIN_TIMEOUT, PROXY_TIMEOUT},
     connect::{self, First},
     pipe::{self, Pipe},
@@ -23,7 +23,9 @@ use super::{
     refuse::{self, Reject},
 };
 use crate::{
+    config::ProxyProtocol,
     auth::Denied,
+    config::ProxyProtocol,
     shards::Handover,
     tasks::clock,
     tls::{self, HandshakeError},
@@ -44,8 +46,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(why: Reject, cause: impl ToString) -> Self {
-        Self { why: Some(why), cause: cause.to_string() }
+    fn new(why: Reject, cause: impl Into<String>) -> Self {
+        Self { why: Some(why), cause: cause.into() }
     }
 
     const PROBE: Self = Self { why: None, cause: String::new() };
@@ -101,12 +103,12 @@ async fn open(
     stream: &mut TcpStream,
     client: &mut SocketAddr,
 ) -> Result<(Vec<u8>, Option<tls::Incoming>), Refused> {
-    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error))?;
+    pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error.to_string()))?;
     let mut first = Vec::new();
     let trusted = listener.options.trusted_networks.iter().any(|net| net.contains(client.ip()));
     match (listener.options.proxy, trusted) {
-        (ProxyMode::Off, _) | (ProxyMode::Optional, false) => {}
-        (ProxyMode::Required, false) => {
+        (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => {}
+        (ProxyProtocol::Required, false) => {
             return Err(Refused::new(Reject::ProxyError, "not from a trusted network"));
         }
         (mode, true) => {
@@ -137,15 +139,17 @@ async fn open(
 async fn read_proxy(
     stream: &mut TcpStream,
     first: &mut Vec<u8>,
-    mode: ProxyMode,
+    mode: ProxyProtocol,
 ) -> Result<Option<SocketAddr>, Refused> {
     loop {
-        match proxy::parse(first).map_err(|error| Refused::new(Reject::ProxyError, error))? {
+        match proxy::parse(first)
+            .map_err(|error| Refused::new(Reject::ProxyError, error.to_string()))?
+        {
             Parsed::Header { length, source } => {
                 first.drain(..length);
                 return Ok(source);
             }
-            Parsed::Absent if mode == ProxyMode::Required => {
+            Parsed::Absent if mode == ProxyProtocol::Required => {
                 return Err(Refused::new(Reject::ProxyError, "no PROXY header"));
             }
             Parsed::Absent => return Ok(None),
@@ -157,7 +161,7 @@ async fn read_proxy(
             Ok(0) if first.is_empty() => return Err(Refused::PROBE),
             Ok(0) => return Err(Refused::new(Reject::IoError, "closed within the PROXY header")),
             Ok(_) => {}
-            Err(error) => return Err(Refused::new(Reject::IoError, error)),
+            Err(error) => return Err(Refused::new(Reject::IoError, error.to_string())),
         }
     }
 }
@@ -173,7 +177,9 @@ async fn log_in(
     let read = timeout(left, read_connect(listener, pipe)).await;
     let _room = read.unwrap_or_else(|_| Err(late("no CONNECT in time")))?;
     let check = check(listener, pipe.bytes(), client_id);
-    timeout(LOGIN_TIMEOUT, check).await.unwrap_or_else(|_| Err(Refused::new(Reject::Busy, "no answer")))
+    timeout(LOGIN_TIMEOUT, check)
+        .await
+        .unwrap_or_else(|_| Err(Refused::new(Reject::Busy, "no answer")))
 }
 
 /// Reads until the CONNECT is whole; the room that it takes.
@@ -186,9 +192,10 @@ async fn read_connect(
         match connect::read(pipe.bytes()).map_err(|(why, cause)| Refused::new(why, cause))? {
             First::Connect(..) => return Ok(room),
             First::Incomplete { length: Some(length) } if room.is_none() => {
-                room = listener.rooms.gate.room_for(length).ok_or_else(|| {
-                    Refused::new(Reject::Busy, "too many large CONNECTs at once")
-                })?;
+                room =
+                    listener.rooms.gate.room_for(length).ok_or_else(|| {
+                        Refused::new(Reject::Busy, "too many large CONNECTs at once")
+                    })?;
             }
             First::Incomplete { .. } => {}
         }
@@ -239,8 +246,8 @@ async fn authenticate(
     let table = listener.rooms.shards.serving().ok_or_else(not_serving)?;
     let check = listener.rooms.auth.check(&table.catalog, connect.username, connect.password);
     check.await.map_err(|denied| match denied {
-        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied),
-        Denied::Busy => Refused::new(Reject::Busy, denied),
+        Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied.to_string()),
+        Denied::Busy => Refused::new(Reject::Busy, denied.to_string()),
     })
 }
 

@@ -6,7 +6,6 @@
 mod accept;
 mod bind;
 mod bounds;
-mod cidr;
 mod connect;
 mod greet;
 pub mod metrics;
@@ -19,7 +18,6 @@ mod connect_test;
 #[cfg(test)]
 mod proxy_test;
 
-pub use accept::{Listener, Options, ProxyMode, Rooms};
+pub use accept::{Listener, Options, Rooms};
 pub use bind::{BindError, bind};
 pub use bounds::{Bounds, Gate};
-pub use cidr::{BadCidr, Cidr};

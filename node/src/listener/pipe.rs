@@ -1,10 +1,6 @@
 //! A connection before login: plain or TLS, with what has arrived and not been used.
 
-use std::{
-    io,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{

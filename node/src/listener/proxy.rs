@@ -61,7 +61,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ProxyError> {
         return if bytes.len() < V2_FIXED { Ok(Parsed::Incomplete) } else { parse_v2(bytes) };
     }
     if starts_like(bytes, V1_PREFIX) {
-        return if bytes.len() < V1_PREFIX.len() { Ok(Parsed::Incomplete) } else { parse_v1(bytes) };
+        return if bytes.len() < V1_PREFIX.len() {
+            Ok(Parsed::Incomplete)
+        } else {
+            parse_v1(bytes)
+        };
     }
     Ok(Parsed::Absent)
 }
@@ -136,7 +140,11 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     };
     if body.len() < addresses {
         // The balancer's own check may come without addresses.
-        return if local { Ok(Parsed::Header { length, source: None }) } else { Err(ProxyError::TooShort) };
+        return if local {
+            Ok(Parsed::Header { length, source: None })
+        } else {
+            Err(ProxyError::TooShort)
+        };
     }
     check_tlvs(header, V2_FIXED + addresses)?;
     let source = if local { None } else { source(family, body) };

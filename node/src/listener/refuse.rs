@@ -90,7 +90,13 @@ impl Reject {
 }
 
 /// Counts a refusal, and logs it unless there are too many.
-pub(super) fn report(door: Door, client: SocketAddr, client_id: Option<&str>, why: Reject, cause: &str) {
+pub(super) fn report(
+    door: Door,
+    client: SocketAddr,
+    client_id: Option<&str>,
+    why: Reject,
+    cause: &str,
+) {
     metrics::rejected(door, why);
     if why == Reject::IoError {
         tracing::debug!(%client, door = door.label(), cause, "client went away before its login");

@@ -1,34 +1,18 @@
-//! Stand-in.
-use std::sync::Arc;
-use mainstay_core::{control::LinkState, ids::{Incarnation, Index, NodeSlot}, router::Peer};
-/// x
-#[derive(Debug)]
-pub enum PeerEvent {
-    /// x
-    Report {
-        /// x
-        slot: NodeSlot,
-        /// x
-        incarnation: Incarnation,
-        /// x
-        index: Index,
-    },
-    /// x
-    State {
-        /// x
-        slot: NodeSlot,
-        /// x
-        incarnation: Incarnation,
-        /// x
-        state: LinkState,
-    },
-}
-/// x
-#[derive(Clone, Debug)]
-pub struct Hub(pub Arc<tokio::sync::mpsc::Sender<PeerEvent>>);
-impl Hub {
-    /// x
-    pub fn set_links(&self, _: Option<(Incarnation, Vec<Peer>)>) {}
-    /// x
-    pub fn report(&self, _: Index) {}
-}
+//! Links between the nodes that serve: one stream a pair, messages and answers and reports both ways.
+//!
+//! `app` starts the one [`Hub`]; control's driver tells it which links should exist, shards fill the queues, and
+//! what comes is put into the shards' inbox. What a message means, and who gets it, is decided in core.
+
+mod events;
+mod hello;
+mod hub;
+mod inbound;
+mod reach;
+mod stream;
+mod wire;
+
+#[cfg(test)]
+mod hub_test;
+
+pub use events::PeerEvent;
+pub use hub::{Directory, Hub, HubHandle, Parts};

@@ -158,7 +158,15 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(Index(start), Index(end), REPLICATION_BYTES).await
+        let entries = self
+            .read(Index(start), Index(end), REPLICATION_BYTES)
+            .await?;
+        // Replication takes the first entry for `start`. Were that one just purged, what follows
+        // would leave a hole in the follower; nothing is a heartbeat, and a snapshot comes next.
+        match entries.first() {
+            Some(first) if first.index() == start => Ok(entries),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn entries_stream<RB>(

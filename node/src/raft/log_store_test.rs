@@ -72,7 +72,6 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
         let meta = SnapshotMeta {
             last_log_id: inner.applied,
             last_membership: inner.membership.clone(),
-            ..SnapshotMeta::default()
         };
         inner.snapshot = Some(meta.clone());
         Ok(Snapshot { meta, snapshot: () })
@@ -193,6 +192,10 @@ async fn entries_vote_and_committed_are_there_after_a_new_start() {
     assert_eq!(reader.read_vote().await.unwrap(), Some(vote));
     let found = reader.try_get_log_entries(..).await.unwrap();
     assert_eq!(found, entries[10..=180]);
+    let some = reader.limited_get_log_entries(15, 181).await.unwrap();
+    assert_eq!(some, entries[15..=180]);
+    let purged = reader.limited_get_log_entries(9, 181).await.unwrap();
+    assert_eq!(purged, [], "a hole at the start is no answer");
     let mut stream = Box::pin(reader.entries_stream(20..).await);
     let mut streamed = Vec::new();
     while let Some(entry) = stream.next().await {

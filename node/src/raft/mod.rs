@@ -26,6 +26,8 @@ mod wire;
 mod log_store_test;
 #[cfg(test)]
 mod raft_test;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use handle::{Handle, IncomingRenewal, Member, Role, Status};
 pub use leadership::Leadership;

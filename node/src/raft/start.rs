@@ -7,7 +7,6 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, atomic::AtomicU64},
-    time::Duration,
 };
 
 use openraft::ConfigError;
@@ -40,9 +39,6 @@ const RUNS: usize = 64;
 const RENEWALS: usize = 128;
 /// Links that wait to be accepted: at most one a node.
 const LINKS: usize = 64;
-/// The replay of a long log takes seconds; longer than this something is wrong, but the node may go on.
-const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
-
 /// Why the consensus did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -158,12 +154,8 @@ impl Starter {
             RaftNode::new(file.node().0, config, network, LogStore::new(log), machine)
                 .await
                 .map_err(|fatal| StartError::Raft(io::Error::other(fatal)))?;
-        if let Err(error) = raft.wait_for_recovery(Some(RECOVERY_PATIENCE)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the replay takes long"
-            );
-        }
+        // openraft's `wait_for_recovery` would wait for a leader, which may need this node to be served first. It is
+        // not needed: a node serves after its own NodeUp of this life, which lies above all that it ever applied.
         let (leadership_in, leadership) = watch::channel(Leadership::default());
         let (failure_in, failure) = watch::channel(None);
         let (proposals, queue) = mpsc::channel(proposals::QUEUE);

@@ -71,7 +71,9 @@ impl Driver {
 
     /// Drops the socket and lets core forget it.
     fn finish(&mut self, slot: u32, why: Close) {
-        let Some(Some(mut conn)) = self.conns.get_mut(slot as usize).map(Option::take) else { return };
+        let Some(Some(mut conn)) = self.conns.get_mut(slot as usize).map(Option::take) else {
+            return;
+        };
         let why = self.core.closing(slot).unwrap_or(why);
         self.core.forget(slot);
         if conn.state.lost.is_none() && self.core.may_flush(clock::now()) {
@@ -80,6 +82,7 @@ impl Driver {
         self.meter.closed(conn.guest.door, why);
         tracing::debug!(
             client = %conn.guest.client,
+            client_id = &*conn.guest.client_id.0,
             door = conn.guest.door.label(),
             why = why.label(),
             "connection closed"

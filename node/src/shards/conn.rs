@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
 };
 
-use mainstay_core::{reason::Close, time::Moment};
+use mainstay_core::{ids::ClientId, reason::Close, time::Moment};
 use mio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -69,6 +69,7 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub(super) struct Guest {
     pub(super) client: SocketAddr,
+    pub(super) client_id: ClientId,
     pub(super) door: Door,
     pub(super) accepted: Moment,
     pub(super) _seat: Seat,
@@ -95,7 +96,9 @@ impl Conn {
                 Ok(0) => return Moved::End,
                 Ok(bytes) => return Moved::Bytes(bytes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Moved::WouldBlock,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Moved::WouldBlock;
+                }
                 Err(_) => return Moved::Failed,
             }
         }

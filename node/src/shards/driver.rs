@@ -166,7 +166,11 @@ impl Driver {
         let waits = !self.held.is_empty()
             || !self.ready.is_empty()
             || !self.dirty.is_empty()
-            || !self.congested.is_empty();
+            || !self.suspects.is_empty();
+        // What core has for others waits for the lease; then its deadline, which has passed, would spin.
+        if !self.core.outbox().is_empty() && !self.core.may_flush(self.now) {
+            return Some(RETRY);
+        }
         let retry = waits.then(|| self.now + RETRY);
         let linger = self.lingering.iter().map(|(until, _)| *until).min();
         [self.core.next_deadline(), retry, linger]
@@ -236,13 +240,14 @@ impl Driver {
         );
         let mut conn = Conn {
             stream,
-            tls: handover.tls.map(|session| {
-                Box::new(Tls { session, pending: Vec::new(), at: 0, lot: 0 })
-            }),
+            tls: handover
+                .tls
+                .map(|session| Box::new(Tls { session, pending: Vec::new(), at: 0, lot: 0 })),
             rest: None,
             state: State { listed: true, ..State::default() },
             guest: Box::new(Guest {
                 client,
+                client_id: client_id.clone(),
                 door,
                 accepted: handover.accepted,
                 _seat: seat,
@@ -259,7 +264,7 @@ impl Driver {
         }
         self.conns[slot as usize] = Some(conn);
         self.meter.opened(door);
-        tracing::debug!(%client, client_id = &*client_id.0, door = door.label(), "connected");
+        tracing::info!(%client, client_id = &*client_id.0, door = door.label(), "connected");
         // Bytes may have come before the registration; reading finds out.
         self.ready.push_back(slot);
         if registered.is_err() {

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use mainstay_core::shard::Shard;
+use mainstay_core::{reason::Close, shard::Shard};
 
 use super::{
     conn::{Conn, Moved, Tls, write_bytes, write_pieces},
@@ -43,7 +43,10 @@ impl Driver {
                 conn.state.dirty = false;
                 return false;
             }
+            // Whatever core has cleared is not sent, and records of it that wait are not either.
+            fenced |= self.core.closing(slot) == Some(Close::Fence);
             if fenced {
+                self.ended.push(slot);
                 return true;
             }
             let (flush, bytes) = flush(&mut self.core, conn, &mut self.scratch, slot);
@@ -55,11 +58,12 @@ impl Driver {
                 Flush::Blocked => conn.state.blocked = true,
                 Flush::Fenced => {
                     fenced = true;
+                    self.ended.push(slot);
                     return true;
                 }
                 Flush::Failed => {
                     if conn.state.lost.is_none() {
-                        conn.state.lost = Some(mainstay_core::reason::Close::IoError);
+                        conn.state.lost = Some(Close::IoError);
                         self.lost.push(slot);
                     }
                 }
@@ -160,7 +164,8 @@ fn tls_step(
         }
     } else {
         scratch.cipher.clear();
-        std::mem::swap(&mut scratch.cipher, &mut tls.pending);
+        scratch.cipher.extend_from_slice(&tls.pending);
+        tls.pending = Vec::new();
     }
     // The records are in the scratch buffer now, from `tls.at` on.
     while tls.at < scratch.cipher.len() {

@@ -1,6 +1,7 @@
 //! The shards of this node as others see them.
 
 use std::{
+    convert::Infallible,
     io,
     sync::{
         Arc,
@@ -69,7 +70,7 @@ struct Inner {
 }
 
 impl Shards {
-    /// Starts the threads.
+    /// Starts the threads; they end when the node stops. An orderly end empties them before, by `Drain`.
     ///
     /// # Errors
     ///
@@ -97,14 +98,26 @@ impl Shards {
             let body = move || Driver::new(parts).run();
             tasks.spawn_thread(Kind::Shard, usize::from(id.0), body)?;
         }
+        let handle = Self::of(mailboxes, options.window);
+        let stopping = handle.clone();
+        let stop = tasks.stop().clone();
+        tasks.spawn(Kind::Shard, async move {
+            stop.cancelled().await;
+            stopping.stop();
+            Ok::<(), Infallible>(())
+        });
+        Ok(handle)
+    }
+
+    fn of(mailboxes: Vec<Arc<Mailbox>>, window: Window) -> Self {
         let inner = Inner {
+            placement: Arc::new(Placement::new(mailboxes.len())),
             mailboxes,
-            placement: Arc::new(Placement::new(count)),
-            window: options.window,
+            window,
             table: ArcSwapOption::empty(),
             serving: AtomicBool::new(false),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// How many there are.
@@ -142,7 +155,7 @@ impl Shards {
     }
 
     /// Ends the threads once they have handled what was pushed before; connections still open are dropped.
-    pub fn stop(&self) {
+    fn stop(&self) {
         for mailbox in &self.inner.mailboxes {
             mailbox.push(Item::Stop);
         }

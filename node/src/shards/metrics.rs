@@ -36,7 +36,11 @@ pub fn describe() {
     describe_histogram!(CONNECT_DURATION, Unit::Seconds, "time from the accept to the CONNACK");
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "bytes read from clients");
     describe_counter!(SENT_BYTES, Unit::Bytes, "bytes written to clients");
-    describe_counter!(DROPPED, Unit::Count, "messages or copies that were not delivered, by reason");
+    describe_counter!(
+        DROPPED,
+        Unit::Count,
+        "messages or copies that were not delivered, by reason"
+    );
     describe_counter!(DENIED, Unit::Count, "publishes and filters without the right to them");
     describe_counter!(PACKETS_RECEIVED, Unit::Count, "packets read from clients, by type");
     describe_counter!(PACKETS_SENT, Unit::Count, "packets written to clients, by type");
@@ -49,8 +53,20 @@ pub fn describe() {
 
 /// The types of packets of section 2.2.1, by number.
 const TYPES: [&str; 14] = [
-    "connect", "connack", "publish", "puback", "pubrec", "pubrel", "pubcomp", "subscribe", "suback",
-    "unsubscribe", "unsuback", "pingreq", "pingresp", "disconnect",
+    "connect",
+    "connack",
+    "publish",
+    "puback",
+    "pubrec",
+    "pubrel",
+    "pubcomp",
+    "subscribe",
+    "suback",
+    "unsubscribe",
+    "unsuback",
+    "pingreq",
+    "pingresp",
+    "disconnect",
 ];
 
 /// A shard's handles, and what the round has counted.
@@ -81,9 +97,8 @@ struct DoorMeter {
 
 impl Meter {
     pub(super) fn new() -> Self {
-        let qos = |name: &'static str| {
-            ["0", "1", "2"].map(|qos| zero(counter!(name, "qos" => qos)))
-        };
+        let qos =
+            |name: &'static str| ["0", "1", "2"].map(|qos| zero(counter!(name, "qos" => qos)));
         let types = |name: &'static str| TYPES.map(|kind| zero(counter!(name, "type" => kind)));
         Self {
             doors: Door::ALL.map(DoorMeter::new),

@@ -7,7 +7,10 @@ use mainstay_core::{
 };
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{driver::Driver, mailbox::{Item, Mailbox}};
+use super::{
+    driver::Driver,
+    mailbox::{Item, Mailbox},
+};
 use crate::tasks::clock;
 
 impl Driver {
@@ -32,7 +35,8 @@ impl Driver {
     /// Hands batches and answers to siblings and links, before the own flush so that they work meanwhile.
     pub(super) fn send_parcels(&mut self) {
         let outbox = self.core.outbox();
-        let any = !outbox.peers.is_empty() || outbox.siblings.iter().any(|parcel| !is_empty(parcel));
+        let any =
+            !outbox.peers.is_empty() || outbox.siblings.iter().any(|parcel| !is_empty(parcel));
         if any && self.core.may_flush(clock::now()) {
             let outbox = self.core.outbox();
             for (sibling, parcel) in outbox.siblings.iter_mut().enumerate() {

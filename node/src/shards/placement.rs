@@ -37,8 +37,8 @@ pub(super) struct Seat {
 }
 
 impl Placement {
-    pub(super) fn new(shards: u8) -> Self {
-        let state = State { spaces: HashMap::new(), loads: vec![0; usize::from(shards)] };
+    pub(super) fn new(shards: usize) -> Self {
+        let state = State { spaces: HashMap::new(), loads: vec![0; shards] };
         Self { state: Mutex::new(state) }
     }
 

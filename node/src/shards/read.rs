@@ -69,7 +69,11 @@ impl Driver {
     pub(super) fn may_read(&self) -> bool {
         let own = usize::from(self.id.0);
         self.held.len() < HELD_REQUESTS
-            && self.mailboxes.iter().enumerate().all(|(id, mailbox)| id == own || !mailbox.is_full())
+            && self
+                .mailboxes
+                .iter()
+                .enumerate()
+                .all(|(id, mailbox)| id == own || !mailbox.is_full())
     }
 
     /// Connections that core wants to hear of again.

@@ -75,7 +75,7 @@ fn last_segment(disk: &FakeDisk) -> (String, Vec<u8>, Vec<usize>) {
 async fn filled(reused: bool) -> (FakeDisk, u64, u64) {
     let disk = FakeDisk::default();
     let mut log = open(&disk).unwrap();
-    let next = if reused { 650 } else { 100 };
+    let mut next = if reused { 650 } else { 100 };
     let mut first = 0;
     for index in 0..next {
         append(&mut log, index..index + 1).await;
@@ -85,6 +85,11 @@ async fn filled(reused: bool) -> (FakeDisk, u64, u64) {
                 .await
                 .unwrap();
         }
+    }
+    // Where segments end depends on what shared a frame; the tests want some in the last one.
+    while last_segment(&disk).2.len() < 8 {
+        append(&mut log, next..next + 1).await;
+        next += 1;
     }
     (disk, first, next)
 }

@@ -63,7 +63,8 @@ struct State {
     spares: Vec<Spare>,
     /// Segments to do away with, oldest first; at most as many as there were in the log.
     retired: VecDeque<Arc<SegmentFile>>,
-    wanted: bool,
+    /// The size of the spare that is or will soon be needed.
+    wanted: Option<ByteCount>,
     /// Preparing a spare failed; the writer decides what that means when it needs one.
     failure: Option<Error>,
     /// A removal failed. Going on would leave a gap in the row of segments, so the rest stays for
@@ -119,32 +120,32 @@ impl Janitor {
         })
     }
 
-    /// Asks for a spare to be ready soon.
-    pub(super) fn want_spare(&self) {
+    /// Asks for a spare of a size to be ready soon.
+    pub(super) fn want_spare(&self, size: ByteCount) {
         let mut state = self.inner.lock();
-        if !state.wanted {
-            state.wanted = true;
+        if state.wanted.is_none() {
+            state.wanted = Some(size);
             self.inner.changed.notify_all();
         }
     }
 
-    /// Takes a spare; waits if none is ready.
+    /// Takes a spare; waits for one of this size if none is ready.
     ///
     /// # Errors
     /// What kept one from being prepared.
-    pub(super) fn take_spare(&self) -> Result<Spare, Error> {
+    pub(super) fn take_spare(&self, size: ByteCount) -> Result<Spare, Error> {
         let mut state = self.inner.lock();
         // A failure of the past (a full disk, say) may be over by now: try once more.
         state.failure = None;
         loop {
             if let Some(spare) = state.spares.pop() {
-                state.wanted = false;
+                state.wanted = None;
                 return Ok(spare);
             }
             if let Some(failure) = state.failure.take() {
                 return Err(failure);
             }
-            state.wanted = true;
+            state.wanted.get_or_insert(size);
             self.inner.changed.notify_all();
             state = self
                 .inner
@@ -179,6 +180,16 @@ impl Drop for Janitor {
 /// # Errors
 /// `Error::Io`.
 pub(super) fn prepare(folder: &dyn Folder, number: u64, size: ByteCount) -> Result<Spare, Error> {
+    fill(folder, number, size, || false)?.ok_or(Error::Closed)
+}
+
+/// Does what `prepare` does, unless told to stop in between.
+fn fill(
+    folder: &dyn Folder,
+    number: u64,
+    size: ByteCount,
+    stop: impl Fn() -> bool,
+) -> Result<Option<Spare>, Error> {
     let filling = format!("{number:016x}{FILLING_SUFFIX}");
     let path = folder.path(&filling);
     let file = folder
@@ -188,6 +199,10 @@ pub(super) fn prepare(folder: &dyn Folder, number: u64, size: ByteCount) -> Resu
     let zeros = vec![0; piece];
     let mut done = 0;
     while done < size.0 {
+        if stop() {
+            // What is half-filled is removed at the next start.
+            return Ok(None);
+        }
         let left = usize::try_from(size.0 - done).unwrap_or(piece).min(piece);
         file.write_at(&zeros[..left], done)
             .map_err(Error::io("fill", &path))?;
@@ -196,11 +211,11 @@ pub(super) fn prepare(folder: &dyn Folder, number: u64, size: ByteCount) -> Resu
     }
     let name = format!("{number:016x}{SPARE_SUFFIX}");
     rename(folder, &filling, &name)?;
-    Ok(Spare {
+    Ok(Some(Spare {
         name,
         file,
         size: size.0,
-    })
+    }))
 }
 
 /// Renames a file and makes the new name durable.
@@ -251,7 +266,7 @@ fn adopt_spares(
 
 enum Step {
     Retire(Arc<SegmentFile>),
-    Prepare,
+    Prepare(ByteCount),
     Stop,
 }
 
@@ -273,21 +288,24 @@ impl Inner {
                         self.lock().halted = true;
                     }
                 }
-                Step::Prepare => {
-                    let number = self.next_name();
-                    let prepared = prepare(&*self.folder, number, self.segment_size);
-                    let mut state = self.lock();
-                    match prepared {
-                        Ok(spare) => {
-                            self.disk_use.add(spare.size);
-                            state.spares.push(spare);
-                        }
-                        Err(error) => state.failure = Some(error),
-                    }
-                    self.changed.notify_all();
-                }
+                Step::Prepare(size) => self.prepare_spare(size),
             }
         }
+    }
+
+    fn prepare_spare(&self, size: ByteCount) {
+        let number = self.next_name();
+        let prepared = fill(&*self.folder, number, size, || self.lock().stop);
+        let mut state = self.lock();
+        match prepared {
+            Ok(Some(spare)) => {
+                self.disk_use.add(spare.size);
+                state.spares.push(spare);
+            }
+            Ok(None) => {}
+            Err(error) => state.failure = Some(error),
+        }
+        self.changed.notify_all();
     }
 
     fn next_step(&self) -> Step {
@@ -301,8 +319,11 @@ impl Inner {
             {
                 return Step::Retire(segment);
             }
-            if state.wanted && state.spares.is_empty() && state.failure.is_none() {
-                return Step::Prepare;
+            if let Some(size) = state.wanted
+                && state.spares.is_empty()
+                && state.failure.is_none()
+            {
+                return Step::Prepare(size);
             }
             state = self
                 .changed

@@ -29,7 +29,7 @@ const MAX_QUEUED_CALLS: usize = 1024;
 const MAX_QUEUED_KIB: u32 = 64 << 10;
 
 /// The first segment of a new log is at most this large, so that a first start does not wait for
-/// the disk to be filled with zeros; the next ones are prepared in the background.
+/// the disk to be filled with zeros; the next ones are larger and prepared in the background.
 const FIRST_SEGMENT: ByteCount = ByteCount::mib(1);
 
 /// Bounds of the segment size: room for a head and something beside it; below what 32 bits count,
@@ -177,7 +177,7 @@ impl Log {
             entries,
             generation,
             done,
-            held,
+            _held: held,
         });
         Ok(())
     }

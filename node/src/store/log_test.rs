@@ -62,7 +62,7 @@ async fn entries_are_readable_at_once_and_after_a_new_start() {
     let disk = FakeDisk::default();
     let mut log = open(&disk);
     disk.hold_syncs(true);
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(64);
     log.append(entries(1..4, 10), move |result| tell.send(result).unwrap())
         .await
         .unwrap();
@@ -86,7 +86,7 @@ async fn what_arrives_during_a_sync_shares_the_next() {
     append(&mut log, entries(0..1, 10)).await.unwrap();
     let before = disk.file_syncs();
     disk.hold_syncs(true);
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(64);
     for index in 1..33 {
         let tell = tell.clone();
         log.append(vec![entry(index, 10)], move |result| {

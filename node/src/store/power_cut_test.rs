@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 
 use super::fake_disk::{Dice, Event, FakeDisk, Mark, Tear};
-use super::{ByteCount, Error, Index, Log, Options};
+use super::{ByteCount, Error, Index, Log, Options, frame};
 
 const ROUNDS: usize = 150;
 
@@ -129,7 +129,8 @@ impl Workload {
     }
 
     async fn round(&mut self, log: &mut Log) {
-        let (tell, told) = mpsc::channel();
+        // No round has more appends than this.
+        let (tell, told) = mpsc::sync_channel(16);
         let mut waiting = 0;
         for _ in 0..self.dice.below(8) + 1 {
             let entries = self.entries();
@@ -139,7 +140,8 @@ impl Workload {
             log.append(entries, move |result| {
                 result.unwrap();
                 disk.mark(Mark::Promised(number));
-                tell.send(()).unwrap();
+                // Nobody may be waiting any more.
+                let _ = tell.send(());
             })
             .await
             .unwrap();
@@ -149,8 +151,6 @@ impl Workload {
         if self.dice.below(3) > 0 {
             (0..waiting).for_each(|_| told.recv().unwrap());
             self.alone(log).await;
-        } else {
-            std::mem::forget(told);
         }
     }
 
@@ -279,18 +279,28 @@ fn go_on(disk: &FakeDisk, found: &Model) -> Result<(), String> {
     }
 }
 
-/// One cut in all its consequences; returns the disk and the state found on it.
+/// Returns whether an open cut a torn tail: it alone writes zeros of a frame header's length.
+fn was_cut(disk: &FakeDisk) -> bool {
+    let events = disk.events();
+    events
+        .iter()
+        .any(|event| matches!(event, Event::Write { bytes, .. } if bytes[..] == [0; frame::HEADER]))
+}
+
+/// One cut in all its consequences; returns the disk, the state found on it, and whether a torn
+/// tail was cut.
 fn cut(
     events: &[Event],
     start: &Model,
     calls: &[Call],
     tear: Tear,
     dice: &mut Dice,
-) -> Result<(FakeDisk, Model), String> {
+) -> Result<(FakeDisk, Model, bool), String> {
     let marks = marks(events);
     let disk = FakeDisk::power_cut(events, tear, dice);
     let left = disk.copy();
     let found = check(&disk, start, calls, marks)?;
+    let torn = was_cut(&disk);
     go_on(&disk, &found)?;
     // Instead of a power cut a kill, then an open, then a power cut: what was found must stay.
     let killed = FakeDisk::killed(events);
@@ -300,14 +310,38 @@ fn cut(
     if Model::of(&log) != found_then {
         return Err("what an open found was lost by the next power cut".into());
     }
-    Ok((left, found))
+    Ok((left, found, torn))
+}
+
+/// What the cuts met; a test that meets nothing proves nothing.
+#[derive(Debug, Default)]
+struct Met {
+    cuts: usize,
+    torn_tails: usize,
+    segments_reused: usize,
+    segments_begun: usize,
+}
+
+impl Met {
+    fn note(&mut self, workload: &[Event]) {
+        for event in workload {
+            match event {
+                Event::Rename { from, .. } if from.ends_with(".segment") => {
+                    self.segments_reused += 1;
+                }
+                Event::Rename { to, .. } if to.ends_with(".segment") => self.segments_begun += 1,
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Runs workloads, each on what a cut of the one before left; returns what went wrong.
-fn replay(cuts: usize, seed: u64, plant: bool) -> Vec<String> {
+fn replay(cuts: usize, seed: u64, plant: bool) -> (Vec<String>, Met) {
     const CUTS_A_WORKLOAD: usize = 50;
     let mut dice = Dice(seed);
     let mut failures = Vec::new();
+    let mut met = Met::default();
     let mut disk = FakeDisk::default();
     let mut start = Model::default();
     for workload in 0..cuts.div_ceil(CUTS_A_WORKLOAD) {
@@ -317,8 +351,10 @@ fn replay(cuts: usize, seed: u64, plant: bool) -> Vec<String> {
         let writes: Vec<_> = (before..events.len())
             .filter(|n| matches!(events[*n], Event::Write { .. }))
             .collect();
+        met.note(&events[before..]);
         let mut next = None;
         for number in 0..CUTS_A_WORKLOAD {
+            met.cuts += 1;
             let tear = [Tear::Sectors, Tear::Sectors, Tear::Prefix][number % 3];
             // Half of the cuts right after a write, where something can be torn.
             let at = match dice.below(2) {
@@ -326,7 +362,10 @@ fn replay(cuts: usize, seed: u64, plant: bool) -> Vec<String> {
                 _ => before + dice.below(events.len() - before + 1),
             };
             match cut(&events[..at], &start, &calls, tear, &mut dice) {
-                Ok(left) => next = Some(left),
+                Ok((left, found, torn)) => {
+                    met.torn_tails += usize::from(torn);
+                    next = Some((left, found));
+                }
                 Err(what) => failures.push(format!(
                     "seed {seed}, workload {workload}, cut {number} at event {at}, {tear:?}: {what}"
                 )),
@@ -334,7 +373,7 @@ fn replay(cuts: usize, seed: u64, plant: bool) -> Vec<String> {
         }
         (disk, start) = next.unwrap_or_default();
     }
-    failures
+    (failures, met)
 }
 
 #[test]
@@ -347,18 +386,24 @@ fn after_a_power_cut_everything_promised_is_there_and_nothing_else() {
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(1);
-    let failures = replay(cuts, seed, false);
+    let (failures, met) = replay(cuts, seed, false);
+    println!("{met:?}");
     assert!(
         failures.is_empty(),
         "{} of {cuts} cuts went wrong, the first:\n{}",
         failures.len(),
         failures[0]
     );
+    assert!(met.torn_tails > met.cuts / 20, "{met:?}");
+    assert!(
+        met.segments_reused > 20 && met.segments_begun > 50,
+        "{met:?}"
+    );
 }
 
 #[test]
 fn a_committed_record_without_its_own_sync_is_found_by_the_power_cuts() {
-    let failures = replay(400, 2, true);
+    let (failures, _) = replay(400, 2, true);
     println!("found in {} of 400 cuts", failures.len());
     assert!(!failures.is_empty(), "the planted mistake was not found");
 }

@@ -5,6 +5,7 @@
 //! folder), so a name means a snapshot. What state and meta mean is the business of `raft`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::{File, Folder};
 use super::error::Error;
@@ -27,6 +28,8 @@ const PART_SUFFIX: &str = ".part";
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     folder: Arc<dyn Folder>,
+    /// Numbers the parts: one may be built while another of the same index arrives from a peer.
+    parts: Arc<AtomicU64>,
 }
 
 impl Snapshots {
@@ -46,7 +49,8 @@ impl Snapshots {
         folder
             .sync()
             .map_err(Error::io("sync folder", &folder.path("")))?;
-        Ok(Self { folder })
+        let parts = Arc::default();
+        Ok(Self { folder, parts })
     }
 
     /// Begins the snapshot of the state at `index`. Nothing is visible before `finish`; what is
@@ -59,7 +63,8 @@ impl Snapshots {
             let size = ByteCount(meta.len() as u64);
             return Err(Error::TooLarge { size });
         }
-        let part = format!("{:016x}{PART_SUFFIX}", index.0);
+        let number = self.parts.fetch_add(1, Ordering::Relaxed);
+        let part = format!("{:016x}-{number}{PART_SUFFIX}", index.0);
         let path = self.folder.path(&part);
         let file = self
             .folder

@@ -29,8 +29,13 @@ use super::view::{Generation, Shared};
 /// more than a few MiB only adds to the latency of the first; 1 MiB was measured to be too few.
 const MAX_FRAME: ByteCount = ByteCount::mib(4);
 
+/// How much larger than the last a segment may be.
+const SEGMENT_GROWTH: u64 = 4;
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+
 /// What to tell a caller, once: when its part is durable, or why it never will be.
-pub(super) struct Completion(Option<Box<dyn FnOnce(Result<(), Error>) + Send>>);
+pub(super) struct Completion(Option<Done>);
 
 impl Completion {
     pub(super) fn new(done: impl FnOnce(Result<(), Error>) + Send + 'static) -> Self {
@@ -66,7 +71,7 @@ pub(super) enum Command {
         generation: Generation,
         done: Completion,
         /// The share of the bytes that may be queued; given back when this is dropped.
-        held: OwnedSemaphorePermit,
+        _held: OwnedSemaphorePermit,
     },
     Vote {
         vote: Bytes,
@@ -234,7 +239,7 @@ impl Writer {
             self.size = grown;
         }
         if self.offset > self.size / 2 {
-            self.janitor.want_spare();
+            self.janitor.want_spare(self.next_size());
         }
         Ok(start)
     }
@@ -281,8 +286,15 @@ impl Writer {
         }
     }
 
+    /// Segments grow from the small first one: at no time does the log wait for zeros that take
+    /// longer to write than a few times what it wrote itself.
+    fn next_size(&self) -> ByteCount {
+        let grown = self.size.saturating_mul(SEGMENT_GROWTH);
+        self.options.segment_size.min(ByteCount(grown))
+    }
+
     fn roll(&mut self) -> Result<(), Error> {
-        let spare = self.janitor.take_spare()?;
+        let spare = self.janitor.take_spare(self.next_size())?;
         self.size = spare.size;
         let header = SegmentHeader {
             id: self.segment.header.id.next(),

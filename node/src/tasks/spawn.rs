@@ -220,7 +220,9 @@ mod tests {
     async fn a_panic_of_a_critical_thread_stops_the_node() {
         let tasks = Tasks::new(Handle::current());
         tasks
-            .spawn_thread(Kind::Shard, 0, || -> Result<(), Plain> { panic!("planted for the test") })
+            .spawn_thread(Kind::Shard, 0, || -> Result<(), Plain> {
+                panic!("planted for the test")
+            })
             .unwrap();
         tasks.stop().cancelled().await;
         assert_eq!(tasks.failure().expect("a failure").task, "shard");

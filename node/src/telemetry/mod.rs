@@ -1,7 +1,8 @@
 //! Logs. Set up once by `app`, before anything else runs; metrics are each room's own.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::SystemTime};
 
+use metrics::{Unit, describe_gauge, gauge};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{Log, LogFormat};
@@ -43,4 +44,13 @@ pub fn start(log: &Log) -> Result<(), Error> {
     } else {
         registry.with(fmt::layer().with_writer(std::io::stderr)).try_init().map_err(Error::Twice)
     }
+}
+
+/// Describes the metrics of the process as a whole and sets those that never change.
+pub fn describe_process() {
+    describe_gauge!("mainstay_build_info", "Constant 1; joins the version");
+    describe_gauge!("mainstay_start_time_seconds", Unit::Seconds, "Start of the process, Unix time");
+    gauge!("mainstay_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    gauge!("mainstay_start_time_seconds").set(started.map_or(0.0, |since| since.as_secs_f64()));
 }

@@ -96,7 +96,11 @@ impl Incoming {
     /// # Errors
     ///
     /// [`HandshakeError`].
-    pub async fn send(&mut self, stream: &mut TcpStream, plain: &[u8]) -> Result<(), HandshakeError> {
+    pub async fn send(
+        &mut self,
+        stream: &mut TcpStream,
+        plain: &[u8],
+    ) -> Result<(), HandshakeError> {
         let mut out = Vec::new();
         self.session.send(plain, &mut out)?;
         Ok(stream.write_all(&out).await?)

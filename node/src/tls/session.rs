@@ -195,12 +195,9 @@ fn encrypt(
         out.resize(start + size.required_size, 0);
         result = write(&mut out[start..]);
     }
-    let written = match result {
-        Ok(written) => written,
-        Err(_) => {
-            out.truncate(start);
-            return Err(RecordError::Exhausted);
-        }
+    let Ok(written) = result else {
+        out.truncate(start);
+        return Err(RecordError::Exhausted);
     };
     out.truncate(start + written);
     Ok(())

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use mainstay_core::codec::Packet;
 use mainstay_core::codec::{
     Connect, PacketId, PublishHead, QoS, decode, encode_connect, encode_puback, encode_publish,
     encode_subscribe, frame,
 };
-pub(crate) use mainstay_core::codec::Packet;
 use rustls::{ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 use crate::node::{Node, PASSWORD};
@@ -51,7 +51,11 @@ impl Client {
         Self { wire: Wire::Plain(stream), received: Vec::new() }
     }
 
-    pub(crate) fn tls(node: &Node, stream: TcpStream, version: &'static SupportedProtocolVersion) -> Self {
+    pub(crate) fn tls(
+        node: &Node,
+        stream: TcpStream,
+        version: &'static SupportedProtocolVersion,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(node.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -162,3 +162,12 @@ fn a_will_of_the_longest_payload_is_let_in_and_a_longer_connect_is_not() {
         assert_eq!(client.next(|_| ()).is_some(), accepted);
     }
 }
+
+#[test]
+fn a_closed_gate_refuses_at_the_port_and_keeps_who_is_in() {
+    let node = Node::start(1);
+    let mut client = Client::connect(&node, Way::Plain, 0, "c");
+    node.gate.close();
+    wait_for("the port to be closed", || std::net::TcpStream::connect(node.plain).is_err());
+    client.ping();
+}

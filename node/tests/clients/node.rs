@@ -10,14 +10,18 @@ use std::{
 
 use mainstay::{
     auth::{Authenticator, hash_password},
-    listener::{Bounds, Gate, Listener, Options, ProxyMode, Rooms, bind},
+    config::ProxyProtocol,
+    listener::{Bounds, Gate, Listener, Options, Rooms, bind},
     shards::{self, Shards},
     tasks::{Kind, Tasks, clock},
     tls,
 };
 use mainstay_core::{
     catalog::{Catalog, Password, Resource},
-    ids::{Epoch, Incarnation, Index, NodeSet, NodeSlot, Position, ResourceId, ShardId, ShardSet, SpaceId},
+    ids::{
+        Epoch, Incarnation, Index, NodeSet, NodeSlot, Position, ResourceId, ShardId, ShardSet,
+        SpaceId,
+    },
     lease::Window,
     limits::Limits,
     message::{Event, Request, Ticket},
@@ -38,6 +42,7 @@ pub(crate) struct Node {
     pub(crate) proxied: SocketAddr,
     pub(crate) window: Window,
     pub(crate) shards: Shards,
+    pub(crate) gate: Gate,
     pub(crate) brokers: Vec<ResourceId>,
     pub(crate) certificate: rustls::pki_types::CertificateDer<'static>,
     pub(crate) emptied: Arc<Mutex<HashSet<ShardId>>>,
@@ -51,6 +56,11 @@ impl Node {
     }
 
     pub(crate) fn with_bounds(shards: u8, bounds: Bounds) -> Self {
+        // `RUST_LOG=debug` shows why connections end.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -97,15 +107,25 @@ impl Node {
         let trusted = vec!["127.0.0.0/8".parse().unwrap()];
         let plain = open(Options::default());
         let tls = open(Options {
-            proxy: ProxyMode::Optional,
+            proxy: ProxyProtocol::Optional,
             trusted_networks: trusted.clone(),
             tls: Some(server),
         });
         let proxied =
-            open(Options { proxy: ProxyMode::Required, trusted_networks: trusted, tls: None });
+            open(Options { proxy: ProxyProtocol::Required, trusted_networks: trusted, tls: None });
         let certificate = made.cert.der().clone();
         let node = Self {
-            plain, tls, proxied, window, shards: handle, brokers, certificate, emptied, tasks, runtime,
+            plain,
+            tls,
+            proxied,
+            window,
+            gate: rooms.gate.clone(),
+            shards: handle,
+            brokers,
+            certificate,
+            emptied,
+            tasks,
+            runtime,
         };
         wait_for("the node to serve", || node.shards.serving().is_some());
         node
@@ -122,7 +142,6 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.stop().cancel();
-        self.shards.stop();
         let ended = self.runtime.block_on(self.tasks.ended(Duration::from_secs(10)));
         assert!(ended || std::thread::panicking(), "everything ends");
         assert!(self.tasks.failure().is_none() || std::thread::panicking());
@@ -144,7 +163,8 @@ fn catalog(brokers: &[ResourceId]) -> Catalog {
     let mut catalog = Catalog::default();
     catalog.create(Resource::Folder { id: folder }).unwrap();
     for (number, &id) in brokers.iter().enumerate() {
-        let password = Password { id: ResourceId::from_random([100 + number as u8; 17]), phc: phc.clone() };
+        let password =
+            Password { id: ResourceId::from_random([100 + number as u8; 17]), phc: phc.clone() };
         let name = format!("b{number}").into();
         let broker = Resource::Broker { id, folder, name, passwords: vec![password] };
         catalog.create(broker).unwrap();
@@ -212,10 +232,12 @@ impl Control {
                 let epoch = Epoch(Position::new(Index(self.epoch), 0));
                 answer(Event::Claimed { conn: claim.conn, epoch });
             }
-            Request::Subscribe { ticket, space, filters } => self.subscribe(shard, ticket, space, filters),
+            Request::Subscribe { ticket, space, filters } => {
+                self.subscribe(shard, ticket, space, filters)
+            }
             Request::Unsubscribe { space, filters } => {
                 for filter in filters {
-                    self.want(shard, space, filter, -1);
+                    self.want(shard, space, &filter, -1);
                 }
                 self.table.index.0 += 1;
                 self.publish();
@@ -236,18 +258,24 @@ impl Control {
         }
     }
 
-    fn subscribe(&mut self, shard: ShardId, ticket: Ticket, space: SpaceId, filters: Vec<TopicFilter>) {
+    fn subscribe(
+        &mut self,
+        shard: ShardId,
+        ticket: Ticket,
+        space: SpaceId,
+        filters: Vec<TopicFilter>,
+    ) {
         let view = |filter: &TopicFilter| View::new(Values::default(), filter.clone());
         let views = filters.iter().map(view).collect();
         for filter in filters {
-            self.want(shard, space, filter, 1);
+            self.want(shard, space, &filter, 1);
         }
         self.table.index.0 += 1;
         self.waiting.push((self.table.index, shard, Event::Subscribed { ticket, views }));
         self.publish();
     }
 
-    fn want(&mut self, shard: ShardId, space: SpaceId, filter: TopicFilter, change: i32) {
+    fn want(&mut self, shard: ShardId, space: SpaceId, filter: &TopicFilter, change: i32) {
         let count = self.wanted.entry((space, filter.clone(), shard)).or_default();
         *count = count.saturating_add_signed(change);
         let wanting = |shard: &ShardId| {
@@ -255,7 +283,7 @@ impl Control {
         };
         let shards = (0..self.shards.count()).map(ShardId).filter(wanting);
         let shards = shards.fold(ShardSet::default(), ShardSet::with);
-        self.table.routes.set_shards(space, &filter, shards);
+        self.table.routes.set_shards(space, filter, shards);
     }
 
     fn answer_waiting(&mut self) {

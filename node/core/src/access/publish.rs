@@ -57,9 +57,10 @@ pub fn publish<'t>(
     scratch: &'t mut String,
 ) -> Option<Permit<'t>> {
     let permit = match (principal.space, principal.actor) {
-        (SpaceId::Broker(_), Actor::Broker) => {
-            (!topic.starts_with('$')).then_some(Permit { topic, stores: Stores::IfRetain })
-        }
+        (SpaceId::Broker(_), Actor::Broker) => (!topic.starts_with('$')).then_some(Permit {
+            topic,
+            stores: Stores::IfRetain,
+        }),
         (SpaceId::Registry(registry), Actor::Device(device)) => {
             of_device(registry, device, topic, scratch)
         }
@@ -88,15 +89,23 @@ fn of_device<'t>(
         };
         let stores = mine(rest)?;
         write(scratch, &[head, id.as_str(), "/", rest]);
-        return Some(Permit { topic: scratch, stores });
+        return Some(Permit {
+            topic: scratch,
+            stores,
+        });
     }
     let named = Named::read(topic)?;
     let own = match named.space {
         Head::Devices => device,
         Head::Registries => registry,
     };
-    let stores = (named.id == own.as_str()).then(|| mine(named.rest)).flatten()?;
-    Some(Permit { topic: named.canonical(topic, scratch), stores })
+    let stores = (named.id == own.as_str())
+        .then(|| mine(named.rest))
+        .flatten()?;
+    Some(Permit {
+        topic: named.canonical(topic, scratch),
+        stores,
+    })
 }
 
 fn of_registry<'t>(
@@ -111,7 +120,10 @@ fn of_registry<'t>(
         Head::Devices => catalog.device_in(&registry, &named.id.parse().ok()?),
         Head::Registries => named.id == registry.as_str(),
     };
-    allowed.then(|| Permit { topic: named.canonical(topic, scratch), stores })
+    allowed.then(|| Permit {
+        topic: named.canonical(topic, scratch),
+        stores,
+    })
 }
 
 /// What follows an ID: a kind and maybe a subtopic, which has the kind's rights and permanence.

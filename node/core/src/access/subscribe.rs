@@ -30,19 +30,29 @@ pub fn subscribe(principal: &Principal, filter: &TopicFilter) -> Result<Granted,
     let registry = match principal.space {
         SpaceId::Broker(_) if asked.starts_with('$') => return Err(Denied),
         SpaceId::Broker(_) => {
-            return Ok(Granted { canonical: vec![filter.clone()], form: Form::Canonical });
+            return Ok(Granted {
+                canonical: vec![filter.clone()],
+                form: Form::Canonical,
+            });
         }
         SpaceId::Registry(registry) => registry,
     };
     let form = form_of(asked);
     if form == Form::Alias {
-        return Ok(Granted { canonical: Vec::new(), form });
+        return Ok(Granted {
+            canonical: Vec::new(),
+            form,
+        });
     }
     let canonical: Vec<TopicFilter> = rights(registry, principal.actor, form)
         .iter()
         .filter_map(|right| right.within(filter))
         .collect();
-    if canonical.is_empty() { Err(Denied) } else { Ok(Granted { canonical, form }) }
+    if canonical.is_empty() {
+        Err(Denied)
+    } else {
+        Ok(Granted { canonical, form })
+    }
 }
 
 /// A filter whose first level is a wildcard covers aliases only, like every other without `$`.
@@ -86,13 +96,23 @@ fn rights(registry: ResourceId, actor: Actor, form: Form) -> Vec<Right> {
     };
     let mut rights = Vec::with_capacity(5);
     if form == Form::Me {
-        let Actor::Device(device) = actor else { return rights };
+        let Actor::Device(device) = actor else {
+            return rights;
+        };
         for kind in kinds {
-            rights.push(right("$me/device", format!("$devices/{device}"), format!("/{kind}/#")));
+            rights.push(right(
+                "$me/device",
+                format!("$devices/{device}"),
+                format!("/{kind}/#"),
+            ));
             let canonical = format!("$registries/{registry}");
             rights.push(right("$me/registry", canonical, format!("/{kind}/#")));
         }
-        rights.push(right("$me/monitoring", format!("$monitoring/{device}"), "/json".to_owned()));
+        rights.push(right(
+            "$me/monitoring",
+            format!("$monitoring/{device}"),
+            "/json".to_owned(),
+        ));
         return rights;
     }
     let (devices, registries) = match form {
@@ -104,15 +124,31 @@ fn rights(registry: ResourceId, actor: Actor, form: Form) -> Vec<Right> {
         _ => "+",
     };
     for kind in kinds {
-        rights.push(right(devices, "$devices".to_owned(), format!("/{whose}/{kind}/#")));
-        rights.push(right(registries, "$registries".to_owned(), format!("/{registry}/{kind}/#")));
+        rights.push(right(
+            devices,
+            "$devices".to_owned(),
+            format!("/{whose}/{kind}/#"),
+        ));
+        rights.push(right(
+            registries,
+            "$registries".to_owned(),
+            format!("/{registry}/{kind}/#"),
+        ));
     }
     if form == Form::Canonical {
-        rights.push(right("$monitoring", "$monitoring".to_owned(), "/+/json".to_owned()));
+        rights.push(right(
+            "$monitoring",
+            "$monitoring".to_owned(),
+            "/+/json".to_owned(),
+        ));
     }
     rights
 }
 
 fn right(head: &'static str, canonical: String, tail: String) -> Right {
-    Right { head, canonical, tail }
+    Right {
+        head,
+        canonical,
+        tail,
+    }
 }

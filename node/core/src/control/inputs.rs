@@ -21,8 +21,9 @@ impl Control {
         self.look_at_lease(now);
         let incarnation = self.incarnation();
         let is_install = applied.is_empty() && state.applied() > self.state.applied();
+        // The first state may hold nodes that no effect tells of.
+        let mut has_nodes_changed = is_install || self.state.applied() == Index(0);
         self.state = state;
-        let mut has_nodes_changed = is_install;
         for entry in applied {
             for effect in &entry.effects {
                 has_nodes_changed |=
@@ -321,7 +322,7 @@ impl Control {
         if peer.node == self.config.node {
             let is_mine = matches!(&self.life, Life::Starting(own) if own.nonce == nonce);
             if is_mine && self.installing.is_none() {
-                self.start(now, peer.incarnation, peer.slot);
+                self.start(peer.incarnation, peer.slot);
             }
         } else if let Some((running, ..)) = self.desk(now) {
             running.peers.add(now, peer);

@@ -18,6 +18,8 @@ mod running;
 mod subscribe;
 
 #[cfg(test)]
+mod cluster_test;
+#[cfg(test)]
 mod duties_test;
 #[cfg(test)]
 mod life_test;
@@ -260,10 +262,9 @@ impl Control {
     }
 
     /// Starts the incarnation whose NodeUp was just applied.
-    fn start(&mut self, now: Moment, incarnation: Incarnation, slot: NodeSlot) {
+    fn start(&mut self, incarnation: Incarnation, slot: NodeSlot) {
         self.life = Life::Running(Box::new(Running::new(incarnation, slot, self.next_read)));
         self.proposer.start(incarnation);
-        self.holder.start(now);
     }
 
     /// Ends the incarnation: nothing leaves any more, the shards close their clients, all else is forgotten.
@@ -324,6 +325,10 @@ impl Control {
         let down_after = self.config.timing.down_after;
         if let Some((running, mut desk, holder)) = self.desk(now) {
             running.settle(&mut desk, holder.is_held(now));
+            // Before the first table is adopted nothing is covered, and the request would be refused.
+            if running.routing.adopted() > 0 && !holder.is_started() {
+                holder.start(now);
+            }
             if let Some(ticket) = holder.poll(now) {
                 let renewal = Renewal {
                     node: desk.config.node,

@@ -136,12 +136,14 @@ impl Peers {
         (list, up)
     }
 
-    /// Says which links should exist, if that changed.
-    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, incarnation: Incarnation) {
-        if std::mem::take(&mut self.is_changed) {
+    /// Says which links should exist, if that changed (then `true`).
+    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, incarnation: Incarnation) -> bool {
+        let is_changed = std::mem::take(&mut self.is_changed);
+        if is_changed {
             let links = Some((incarnation, self.to_table().0));
             desk.outputs.push_back(Output::Links { links });
         }
+        is_changed
     }
 
     fn get_mut(&mut self, slot: NodeSlot, incarnation: Incarnation) -> Option<&mut Known> {

@@ -64,6 +64,11 @@ impl Holder {
         self.next_send = now;
     }
 
+    /// Whether it asks, or has asked, for the running incarnation.
+    pub fn is_started(&self) -> bool {
+        self.state != State::Stopped
+    }
+
     /// The incarnation ended: the window is closed, answers on the way grant nothing.
     pub fn stop(&mut self) {
         self.close(State::Stopped);

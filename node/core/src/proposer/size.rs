@@ -5,7 +5,7 @@
 use crate::replica::{Claim, Command};
 
 /// Names, keys and positions of one command, rounded up.
-const FIXED: usize = 128;
+const FIXED: usize = 96;
 
 /// The size of a command in bytes, at least its encoded one for all but pathological creations.
 pub(super) fn of(command: &Command) -> usize {

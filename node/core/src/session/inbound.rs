@@ -83,7 +83,9 @@ impl Inbound {
     /// Forgets all, and says what each waited for.
     pub fn clear(&mut self) -> impl Iterator<Item = State> {
         self.first = self.next_number();
-        std::mem::take(&mut self.waiting).into_iter().map(|entry| entry.state)
+        std::mem::take(&mut self.waiting)
+            .into_iter()
+            .map(|entry| entry.state)
     }
 }
 
@@ -93,8 +95,13 @@ mod tests {
 
     #[test]
     fn mqtt_4_6_0_2_answers_leave_in_the_order_of_the_publishes() {
-        let mut inbound = Inbound { first: u32::MAX, ..Inbound::default() };
-        let ids: Vec<_> = (1..=3).map(|id| PacketId::new(id).expect("not zero")).collect();
+        let mut inbound = Inbound {
+            first: u32::MAX,
+            ..Inbound::default()
+        };
+        let ids: Vec<_> = (1..=3)
+            .map(|id| PacketId::new(id).expect("not zero"))
+            .collect();
         for id in &ids {
             inbound.push(Some(*id), State::Taken(7));
         }

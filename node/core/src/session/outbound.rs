@@ -49,7 +49,11 @@ pub struct Cursor {
 
 #[derive(Debug)]
 enum Waiting {
-    Packet { head: Bytes, id_at: Option<u32>, payload: Bytes },
+    Packet {
+        head: Bytes,
+        id_at: Option<u32>,
+        payload: Bytes,
+    },
     Values(Box<Cursor>),
 }
 
@@ -137,11 +141,17 @@ impl Outbound {
         if self.queue.is_empty() && self.write(packet, window, pool) {
             return true;
         }
-        let head = kept.get_or_insert_with(|| Bytes::copy_from_slice(packet.head)).clone();
+        let head = kept
+            .get_or_insert_with(|| Bytes::copy_from_slice(packet.head))
+            .clone();
         let payload = packet.payload.cloned().unwrap_or_default();
         self.queued_bytes += head.len() + payload.len();
         let id_at = packet.id_at.map(|at| at as u32);
-        self.queue.push_back(Waiting::Packet { head, id_at, payload });
+        self.queue.push_back(Waiting::Packet {
+            head,
+            id_at,
+            payload,
+        });
         false
     }
 
@@ -160,7 +170,9 @@ impl Outbound {
 
     /// The client acknowledged a message; whether it was one. One that is not known is ignored.
     pub fn handle_puback(&mut self, id: PacketId) -> bool {
-        let Some(at) = self.unacked.iter().position(|unacked| *unacked == id) else { return false };
+        let Some(at) = self.unacked.iter().position(|unacked| *unacked == id) else {
+            return false;
+        };
         self.unacked.remove(at);
         if self.unacked.is_empty() && self.unacked.capacity() > 2 * KEEP {
             self.unacked = VecDeque::new();
@@ -174,9 +186,11 @@ impl Outbound {
         while self.out.len() < PUMP_BYTES {
             let qos = match self.queue.pop_front() {
                 None => break,
-                Some(Waiting::Packet { head, id_at, payload }) => {
-                    self.pump_packet(head, id_at, payload, limits, pool)
-                }
+                Some(Waiting::Packet {
+                    head,
+                    id_at,
+                    payload,
+                }) => self.pump_packet(head, id_at, payload, limits, pool),
                 Some(Waiting::Values(cursor)) => match self.pump_value(cursor, limits, pool) {
                     Pumped::Exhausted => continue,
                     Pumped::Wrote(qos) => Some(qos),
@@ -198,7 +212,10 @@ impl Outbound {
     pub fn clear_queue(&mut self) -> u64 {
         self.queued_bytes = 0;
         let queue = std::mem::take(&mut self.queue);
-        queue.iter().filter(|waiting| matches!(waiting, Waiting::Packet { .. })).count() as u64
+        queue
+            .iter()
+            .filter(|waiting| matches!(waiting, Waiting::Packet { .. }))
+            .count() as u64
     }
 
     fn pump_packet(
@@ -210,12 +227,24 @@ impl Outbound {
         pool: &mut Pool,
     ) -> Option<QoS> {
         let shared = (!payload.is_empty()).then_some(&payload);
-        let packet = Encoded { head: &head, id_at: id_at.map(|at| at as usize), payload: shared };
+        let packet = Encoded {
+            head: &head,
+            id_at: id_at.map(|at| at as usize),
+            payload: shared,
+        };
         if self.write(&packet, limits.send_window, pool) {
             self.queued_bytes -= head.len() + payload.len();
-            return Some(if id_at.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce });
+            return Some(if id_at.is_some() {
+                QoS::AtLeastOnce
+            } else {
+                QoS::AtMostOnce
+            });
         }
-        self.queue.push_front(Waiting::Packet { head, id_at, payload });
+        self.queue.push_front(Waiting::Packet {
+            head,
+            id_at,
+            payload,
+        });
         None
     }
 
@@ -224,13 +253,23 @@ impl Outbound {
             return Pumped::Exhausted;
         };
         let qos = value.qos.min(cursor.qos).min(QoS::AtLeastOnce);
-        let packet_id = if qos == QoS::AtMostOnce { None } else { self.next_id(limits.send_window) };
+        let packet_id = if qos == QoS::AtMostOnce {
+            None
+        } else {
+            self.next_id(limits.send_window)
+        };
         if qos != QoS::AtMostOnce && packet_id.is_none() {
             self.queue.push_front(Waiting::Values(cursor));
             return Pumped::Full;
         }
         let name = cursor.form.name(topic.as_str());
-        let head = PublishHead { dup: false, qos, retain: true, topic: &name, packet_id };
+        let head = PublishHead {
+            dup: false,
+            qos,
+            retain: true,
+            topic: &name,
+            packet_id,
+        };
         let copied = value.payload.len() <= COPY_BYTES;
         self.out.append(pool, |buffer| {
             // Topics and payloads are bounded far below what the format can express.

@@ -20,6 +20,10 @@ pub struct OutBuf {
     /// Comes before `rest`; where it is empty, the front of `rest` is the front.
     first: Vec<u8>,
     /// There only while shared payloads are on their way.
+    #[expect(
+        clippy::box_collection,
+        reason = "an idle connection has none, and every byte of it counts"
+    )]
     rest: Option<Box<VecDeque<Chunk>>>,
     /// Bytes of the front chunk that were written.
     sent: usize,
@@ -54,12 +58,22 @@ impl OutBuf {
 
     /// The bytes in order, in pieces for one vectored write; none is empty.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        let rest = self.rest.iter().flat_map(|rest| rest.iter().map(Chunk::as_slice));
+        let rest = self
+            .rest
+            .iter()
+            .flat_map(|rest| rest.iter().map(Chunk::as_slice));
         let whole = std::iter::once(self.first.as_slice()).chain(rest);
-        whole.filter(|chunk| !chunk.is_empty()).enumerate().filter_map(|(at, chunk)| {
-            let chunk = if at == 0 { chunk.get(self.sent..)? } else { chunk };
-            (!chunk.is_empty()).then_some(chunk)
-        })
+        whole
+            .filter(|chunk| !chunk.is_empty())
+            .enumerate()
+            .filter_map(|(at, chunk)| {
+                let chunk = if at == 0 {
+                    chunk.get(self.sent..)?
+                } else {
+                    chunk
+                };
+                (!chunk.is_empty()).then_some(chunk)
+            })
     }
 
     /// Takes off the first `written` bytes, which the socket took.
@@ -70,7 +84,9 @@ impl OutBuf {
         loop {
             if self.first.is_empty() {
                 let front = self.rest.as_ref().and_then(|rest| rest.front());
-                let Some(front) = front.map(|chunk| chunk.as_slice().len()) else { break };
+                let Some(front) = front.map(|chunk| chunk.as_slice().len()) else {
+                    break;
+                };
                 if self.sent < front {
                     break;
                 }
@@ -103,7 +119,9 @@ impl OutBuf {
     pub(crate) fn append_shared(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.len += bytes.len();
-            self.rest.get_or_insert_default().push_back(Chunk::Shared(bytes));
+            self.rest
+                .get_or_insert_default()
+                .push_back(Chunk::Shared(bytes));
         }
     }
 
@@ -167,7 +185,11 @@ mod tests {
                     out.append(&mut pool, |buffer| buffer.push(b'k'));
                 }
             }
-            let want: &[u8] = if matches!(step, 1 | 2 | 3 | 6) { b"abcDEFGHijk" } else { b"abcDEFGHij" };
+            let want: &[u8] = if matches!(step, 1 | 2 | 3 | 6) {
+                b"abcDEFGHijk"
+            } else {
+                b"abcDEFGHij"
+            };
             assert_eq!(read, want, "step {step}");
             out.release(&mut pool);
             assert!(out.rest.is_none() && out.first.capacity() == 0);

@@ -59,17 +59,25 @@ impl Shard {
         shards: ShardSet,
         local: bool,
     ) -> Asker {
-        let asker = message.token.map_or(Asker::Nobody, |token| Asker::Other(from, token));
+        let asker = message
+            .token
+            .map_or(Asker::Nobody, |token| Asker::Other(from, token));
         if shards.is_empty() {
             return asker;
         }
         let pending = message.token.map(|token| {
             let owner = Owner::Relay(from, token);
-            self.pendings.insert(Pending { owner, local, shards, nodes: NodeSet::default() })
+            self.pendings.insert(Pending {
+                owner,
+                local,
+                shards,
+                nodes: NodeSet::default(),
+            })
         });
         let token = pending.map(|key| Token::new(self.id, key));
         for shard in shards.iter() {
-            self.outbox.push_sibling(shard, &Message { token, ..*message });
+            self.outbox
+                .push_sibling(shard, &Message { token, ..*message });
         }
         pending.map_or(Asker::Nobody, Asker::Pending)
     }

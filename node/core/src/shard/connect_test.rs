@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::test_rig::*;
 use super::*;
 use crate::{
-    codec::{self, Connect, ConnackCode, QoS},
+    codec::{self, ConnackCode, Connect, QoS},
     ids::Epoch,
 };
 
@@ -23,12 +23,22 @@ fn released(requests: &[Request]) -> Vec<(Epoch, bool)> {
 
 #[test]
 fn a_connection_is_small() {
-    assert!(std::mem::size_of::<Connection>() <= 384, "{}", std::mem::size_of::<Connection>());
+    assert!(
+        std::mem::size_of::<Connection>() <= 384,
+        "{}",
+        std::mem::size_of::<Connection>()
+    );
 }
 
 #[test]
 fn nobody_is_taken_while_the_node_does_not_serve() {
-    let mut shard = Shard::new(ShardId(0), 1, Limits::default(), lease::Window::default(), [0, 0]);
+    let mut shard = Shard::new(
+        ShardId(0),
+        1,
+        Limits::default(),
+        lease::Window::default(),
+        [0, 0],
+    );
     let rig = Rig::alone();
     let refused = shard.handle_login(rig.now, rig.login(broker(), "a"));
     assert_eq!(refused, Err(Close::NoQuorum));
@@ -80,10 +90,17 @@ fn a_connection_that_went_before_its_claim_is_released_when_it_comes() {
     assert!(rig.requests().is_empty());
     let login = rig.login(broker(), "b");
     let next = rig.start(login);
-    assert_eq!((next.slot, next.generation), (conn.slot, conn.generation + 1));
+    assert_eq!(
+        (next.slot, next.generation),
+        (conn.slot, conn.generation + 1)
+    );
     let epoch = rig.claim(conn);
     assert_eq!(released(&rig.requests()), [(epoch, true)]);
-    assert_eq!(rig.read(next), [], "the claim was of the slot's earlier connection");
+    assert_eq!(
+        rig.read(next),
+        [],
+        "the claim was of the slot's earlier connection"
+    );
 }
 
 #[test]
@@ -111,7 +128,11 @@ fn mqtt_3_14_4_3_disconnect_fires_no_will_and_all_else_does() {
     let mut bytes = Vec::new();
     codec::encode_disconnect(&mut bytes);
     codec::encode_pingreq(&mut bytes);
-    assert_eq!(rig.feed(conn, &bytes), 2, "nothing is read after DISCONNECT");
+    assert_eq!(
+        rig.feed(conn, &bytes),
+        2,
+        "nothing is read after DISCONNECT"
+    );
     assert_eq!(rig.is_closed(conn), Some(Close::ClientDisconnect));
     assert!(!released(&rig.requests())[0].1);
     let conn = rig.client(broker(), "b");
@@ -128,11 +149,22 @@ fn mqtt_3_1_4_2_takeover_closes_the_epoch_that_ended_and_no_other() {
     let conn = rig.start(login);
     let epoch = rig.claim(conn);
     let other = Epoch(crate::ids::Position(epoch.0.0 - 1));
-    rig.event(Event::Ended { conn, epoch: other, why: Close::Takeover });
+    rig.event(Event::Ended {
+        conn,
+        epoch: other,
+        why: Close::Takeover,
+    });
     assert_eq!(rig.is_closed(conn), None);
-    rig.event(Event::Ended { conn, epoch, why: Close::Takeover });
+    rig.event(Event::Ended {
+        conn,
+        epoch,
+        why: Close::Takeover,
+    });
     assert_eq!(rig.is_closed(conn), Some(Close::Takeover));
-    assert!(rig.requests().is_empty(), "the session is not the connection's to release");
+    assert!(
+        rig.requests().is_empty(),
+        "the session is not the connection's to release"
+    );
     assert_eq!(rig.read(conn), [], "no byte leaves for an ended epoch");
 }
 
@@ -152,7 +184,10 @@ fn mqtt_3_1_2_24_one_and_a_half_keep_alives_of_silence_close() {
     rig.shard.outbox().requests.clear();
     rig.shard.outbox().dirty.clear();
     let due = rig.shard.next_deadline().expect("it is watched");
-    assert!(due.since(rig.now) <= Duration::from_millis(1_256), "{due:?}");
+    assert!(
+        due.since(rig.now) <= Duration::from_millis(1_256),
+        "{due:?}"
+    );
     rig.now = due;
     rig.shard.handle_tick(due);
     assert_eq!(rig.is_closed(conn), Some(Close::KeepAliveTimeout));
@@ -163,7 +198,10 @@ fn mqtt_3_1_2_24_one_and_a_half_keep_alives_of_silence_close() {
 fn mqtt_3_1_2_10_keep_alive_0_and_long_ones_are_capped() {
     for asked in [Duration::ZERO, Duration::from_secs(65_535)] {
         let mut rig = Rig::alone();
-        let login = Login { keep_alive: asked, ..rig.login(broker(), "a") };
+        let login = Login {
+            keep_alive: asked,
+            ..rig.login(broker(), "a")
+        };
         let conn = rig.start(login);
         rig.claim(conn);
         rig.read(conn);
@@ -184,7 +222,10 @@ fn mqtt_3_1_2_8_a_will_has_its_owners_rights() {
     };
     let mut rig = Rig::alone();
     let mut resolved = |topic: &str| {
-        let login = Login { will: Some(will(topic)), ..rig.login(device(), topic) };
+        let login = Login {
+            will: Some(will(topic)),
+            ..rig.login(device(), topic)
+        };
         rig.shard.handle_login(rig.now, login).unwrap();
         match rig.requests().pop() {
             Some(Request::Claim { claim }) => claim.will,
@@ -200,7 +241,12 @@ fn mqtt_3_1_2_8_a_will_has_its_owners_rights() {
 
 #[test]
 fn what_is_malformed_or_not_a_clients_closes() {
-    for bytes in [&[0x00, 0][..], &[0x30, 3, 0, 9, b'a'], &[0xd0, 0], &[0x20, 2, 0, 0]] {
+    for bytes in [
+        &[0x00, 0][..],
+        &[0x30, 3, 0, 9, b'a'],
+        &[0xd0, 0],
+        &[0x20, 2, 0, 0],
+    ] {
         let mut rig = Rig::alone();
         let conn = rig.client(broker(), "a");
         rig.feed(conn, bytes);

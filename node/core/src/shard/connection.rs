@@ -138,17 +138,25 @@ impl Connections {
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
-        self.places.get_mut(slot as usize)?.connection.as_deref_mut()
+        self.places
+            .get_mut(slot as usize)?
+            .connection
+            .as_deref_mut()
     }
 
     /// The connection, if the slot is still its own.
     pub(super) fn of_mut(&mut self, slot: u32, generation: u32) -> Option<&mut Connection> {
         let place = self.places.get_mut(slot as usize)?;
-        place.connection.as_deref_mut().filter(|_| place.generation == generation)
+        place
+            .connection
+            .as_deref_mut()
+            .filter(|_| place.generation == generation)
     }
 
     pub(super) fn generation(&self, slot: u32) -> u32 {
-        self.places.get(slot as usize).map_or(0, |place| place.generation)
+        self.places
+            .get(slot as usize)
+            .map_or(0, |place| place.generation)
     }
 
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Connection>> {
@@ -165,7 +173,9 @@ impl Connections {
 
     /// The slots in use.
     pub(super) fn slots(&self) -> Vec<u32> {
-        (0..self.places.len() as u32).filter(|slot| self.get(*slot).is_some()).collect()
+        (0..self.places.len() as u32)
+            .filter(|slot| self.get(*slot).is_some())
+            .collect()
     }
 }
 

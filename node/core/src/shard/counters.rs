@@ -52,12 +52,18 @@ impl Counters {
 
     /// How many connections were closed for a reason.
     pub fn closed_for(&self, why: Close) -> u64 {
-        Close::ALL.iter().position(|all| *all == why).map_or(0, |at| self.closed[at])
+        Close::ALL
+            .iter()
+            .position(|all| *all == why)
+            .map_or(0, |at| self.closed[at])
     }
 
     /// How many copies were dropped for a reason.
     pub fn dropped_for(&self, why: Drop) -> u64 {
-        Drop::ALL.iter().position(|all| *all == why).map_or(0, |at| self.dropped[at])
+        Drop::ALL
+            .iter()
+            .position(|all| *all == why)
+            .map_or(0, |at| self.dropped[at])
     }
 
     pub(super) fn packet_in(&mut self, first_byte: u8) {

@@ -63,7 +63,13 @@ struct Copied {
 impl Copied {
     fn encode(&mut self, message: &Message<'_>, form: Form, qos: QoS, large: bool) {
         let topic = form.name(message.topic);
-        let head = PublishHead { dup: false, qos, retain: false, topic: &topic, packet_id: None };
+        let head = PublishHead {
+            dup: false,
+            qos,
+            retain: false,
+            topic: &topic,
+            packet_id: None,
+        };
         // Lengths were bounded when the message came in, far below what the format can express.
         self.id_at = if large {
             codec::encode_publish_head(&mut self.head, &head, message.payload.len())
@@ -88,7 +94,10 @@ impl Shard {
         let mut receivers = std::mem::take(&mut self.scratch.receivers);
         receivers.clear();
         self.match_sessions(space, message.topic, &mut receivers);
-        let mut reach = Reach { sessions: receivers.len(), answer: None };
+        let mut reach = Reach {
+            sessions: receivers.len(),
+            answer: None,
+        };
         if !receivers.is_empty() {
             let large = message.payload.len() > COPY_BYTES;
             let payload = large.then(|| match shared {
@@ -112,7 +121,9 @@ impl Shard {
 
     /// A message of the log path. It has no answer: the log is its queue.
     pub(super) fn deliver_logged(&mut self, now: Moment, delivery: &Delivery) {
-        let Some(space) = self.locals.find(&delivery.space) else { return };
+        let Some(space) = self.locals.find(&delivery.space) else {
+            return;
+        };
         let message = Message {
             space: delivery.space,
             topic: delivery.topic.as_str(),
@@ -127,10 +138,14 @@ impl Shard {
         self.stamp += 1;
         let stamp = self.stamp;
         let connections = &mut self.connections;
-        let Some(table) = self.locals.table(space) else { return };
+        let Some(table) = self.locals.table(space) else {
+            return;
+        };
         table.find(topic, |targets| {
             for target in targets {
-                let Some(connection) = connections.get_mut(target.slot) else { continue };
+                let Some(connection) = connections.get_mut(target.slot) else {
+                    continue;
+                };
                 if connection.stamp != stamp {
                     connection.stamp = stamp;
                     connection.best = Default::default();
@@ -152,7 +167,9 @@ impl Shard {
         message: &Message<'_>,
         payload: Option<&Bytes>,
     ) -> bool {
-        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return false;
+        };
         let outbound = &mut connection.outbound;
         let idle = outbound.is_idle();
         let mut took = false;
@@ -169,11 +186,24 @@ impl Shard {
             took |= confirmed;
             let copied = &mut self.scratch.copies[2 * form as usize + usize::from(confirmed)];
             if copied.head.is_empty() {
-                let qos = if confirmed { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+                let qos = if confirmed {
+                    QoS::AtLeastOnce
+                } else {
+                    QoS::AtMostOnce
+                };
                 copied.encode(message, form, qos, payload.is_some());
             }
-            let encoded = Encoded { head: &copied.head, id_at: copied.id_at, payload };
-            if outbound.send(&encoded, &mut copied.kept, self.limits.send_window, &mut self.pool) {
+            let encoded = Encoded {
+                head: &copied.head,
+                id_at: copied.id_at,
+                payload,
+            };
+            if outbound.send(
+                &encoded,
+                &mut copied.kept,
+                self.limits.send_window,
+                &mut self.pool,
+            ) {
                 self.counters.delivered(usize::from(confirmed), 1);
             }
         }
@@ -188,8 +218,12 @@ impl Shard {
     }
 
     fn hold_answer(&mut self, slot: u32, answer: &mut Option<u64>) {
-        let key = *answer
-            .get_or_insert_with(|| self.answers.insert(Answer { holders: 0, asker: Asker::Nobody }));
+        let key = *answer.get_or_insert_with(|| {
+            self.answers.insert(Answer {
+                holders: 0,
+                asker: Asker::Nobody,
+            })
+        });
         if let Some(answer) = self.answers.get_mut(key)
             && let Some(connection) = self.connections.get_mut(slot)
         {

@@ -101,7 +101,9 @@ impl Shard {
     }
 
     fn puback(&mut self, now: Moment, slot: u32, id: PacketId) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if connection.outbound.handle_puback(id) {
             self.counters.inflight_out -= 1;
             connection.last_progress = now;
@@ -112,7 +114,9 @@ impl Shard {
     /// Stops reading a connection. What it holds back is let go: a session that is held back itself exerts no
     /// backpressure, or two clients that publish to each other would lock.
     pub(super) fn hold(&mut self, now: Moment, slot: u32, hold: Hold) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         connection.hold = hold;
         for answer in std::mem::take(&mut connection.held) {
             self.give_answer(now, answer);
@@ -140,7 +144,9 @@ impl Shard {
         kind: Kind,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let idle = connection.outbound.is_idle();
         connection.outbound.answer(&mut self.pool, write);
         self.counters.packet_out(kind);
@@ -151,7 +157,9 @@ impl Shard {
     /// Something was added for the client. `was_idle`: it had taken all before, so its time to take this starts now.
     #[inline]
     pub(super) fn has_output(&mut self, now: Moment, slot: u32, was_idle: bool) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if was_idle {
             connection.last_progress = now;
             let deadline = now + self.limits.slow_consumer_timeout;

@@ -61,8 +61,13 @@ impl Shard {
         if !self.serving {
             return Err(Close::NoQuorum);
         }
-        let will = login.will.and_then(|will| self.permitted(&login.principal, &will));
-        let key = SessionKey { principal: login.principal, client_id: login.client_id };
+        let will = login
+            .will
+            .and_then(|will| self.permitted(&login.principal, &will));
+        let key = SessionKey {
+            principal: login.principal,
+            client_id: login.client_id,
+        };
         let space = self.locals.enter(key.principal.space);
         let keep_alive = match login.keep_alive {
             Duration::ZERO => self.limits.max_keep_alive,
@@ -71,9 +76,18 @@ impl Shard {
         let silence = u32::try_from(keep_alive.as_millis() * 3 / 2).unwrap_or(u32::MAX);
         let connection = Connection::new(key.clone(), space, silence, now);
         let (slot, generation) = self.connections.insert(connection);
-        let conn = ConnId { shard: self.id, slot, generation };
+        let conn = ConnId {
+            shard: self.id,
+            slot,
+            generation,
+        };
         self.counters.connections += 1;
-        let claim = Claim { key, conn, credential: login.credential, will };
+        let claim = Claim {
+            key,
+            conn,
+            credential: login.credential,
+            will,
+        };
         self.request(Request::Claim { claim });
         Ok(conn)
     }
@@ -131,7 +145,9 @@ impl Shard {
             self.request(Request::Release { key, epoch, fire });
             return;
         }
-        let Some(connection) = self.connections.of_mut(conn.slot, conn.generation) else { return };
+        let Some(connection) = self.connections.of_mut(conn.slot, conn.generation) else {
+            return;
+        };
         if connection.phase != Phase::Claiming {
             return;
         }
@@ -162,7 +178,9 @@ impl Shard {
     }
 
     pub(super) fn ended(&mut self, now: Moment, conn: ConnId, epoch: Epoch, why: Close) {
-        let Some(connection) = self.connections.of_mut(conn.slot, conn.generation) else { return };
+        let Some(connection) = self.connections.of_mut(conn.slot, conn.generation) else {
+            return;
+        };
         if connection.epoch == epoch && matches!(connection.phase, Phase::Live | Phase::Draining) {
             self.lose(now, conn.slot, why);
         }
@@ -177,7 +195,11 @@ impl Shard {
     /// Closes a connection for a reason that arose here: its session is given up, and what was to be written is
     /// forgotten.
     pub(super) fn close(&mut self, now: Moment, slot: u32, why: Close) {
-        if self.connections.get(slot).is_none_or(Connection::is_closing) {
+        if self
+            .connections
+            .get(slot)
+            .is_none_or(Connection::is_closing)
+        {
             return;
         }
         self.discard_output(slot);
@@ -187,10 +209,16 @@ impl Shard {
     /// As [`Self::close`], but what is in the write buffer is still to be written.
     pub(super) fn release_and_end(&mut self, now: Moment, slot: u32, why: Close) {
         let generation = self.connections.generation(slot);
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let (key, epoch, fire) = (connection.key.clone(), connection.epoch, why.fires_will());
         if connection.phase == Phase::Claiming {
-            let conn = ConnId { shard: self.id, slot, generation };
+            let conn = ConnId {
+                shard: self.id,
+                slot,
+                generation,
+            };
             self.orphans.insert(conn, (key, fire));
         } else {
             self.request(Request::Release { key, epoch, fire });
@@ -201,7 +229,9 @@ impl Shard {
     /// Ends a connection whose session is given up or was lost: everyone that waits for it is answered, and all that
     /// waits for its sake is forgotten.
     pub(super) fn end(&mut self, now: Moment, slot: u32, why: Close) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         connection.phase = Phase::Closing(why);
         connection.hold = Hold::None;
         connection.paths = None;
@@ -231,8 +261,13 @@ impl Shard {
     }
 
     pub(super) fn connack(&mut self, now: Moment, slot: u32, code: ConnackCode) {
-        let connack = Connack { session_present: false, code };
-        self.answer(now, slot, Kind::Connack, |buffer| codec::encode_connack(buffer, connack));
+        let connack = Connack {
+            session_present: false,
+            code,
+        };
+        self.answer(now, slot, Kind::Connack, |buffer| {
+            codec::encode_connack(buffer, connack)
+        });
     }
 
     fn discard_output(&mut self, slot: u32) {

@@ -35,7 +35,11 @@ struct Space {
 
 impl Locals {
     pub(super) fn new(key: HashKey) -> Self {
-        Self { key, places: Vec::new(), by_id: HashMap::with_hasher(key) }
+        Self {
+            key,
+            places: Vec::new(),
+            by_id: HashMap::with_hasher(key),
+        }
     }
 
     /// Counts a connection of the space; the space's place.
@@ -46,18 +50,28 @@ impl Locals {
             }
             return at;
         }
-        let at = self.places.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() - 1
+        let at = self
+            .places
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.places.push(None);
+                self.places.len() - 1
+            });
+        self.places[at] = Some(Space {
+            id,
+            connections: 1,
+            table: Table::new(self.key),
         });
-        self.places[at] = Some(Space { id, connections: 1, table: Table::new(self.key) });
         self.by_id.insert(id, at as u32);
         at as u32
     }
 
     /// A connection of the space is gone, and has no target any more.
     pub(super) fn leave(&mut self, at: u32) {
-        let Some(place) = self.places.get_mut(at as usize) else { return };
+        let Some(place) = self.places.get_mut(at as usize) else {
+            return;
+        };
         let Some(space) = place else { return };
         space.connections -= 1;
         if space.connections == 0 {
@@ -73,7 +87,10 @@ impl Locals {
 
     #[inline]
     pub(super) fn table(&self, at: u32) -> Option<&Table<Target>> {
-        self.places.get(at as usize)?.as_ref().map(|space| &space.table)
+        self.places
+            .get(at as usize)?
+            .as_ref()
+            .map(|space| &space.table)
     }
 
     pub(super) fn insert(

@@ -124,7 +124,9 @@ impl Shard {
     ) -> Self {
         let hash = HashKey::new(hash_key[0], hash_key[1]);
         let mut outbox = Outbox::default();
-        outbox.siblings.resize_with(usize::from(shards), Default::default);
+        outbox
+            .siblings
+            .resize_with(usize::from(shards), Default::default);
         Self {
             id,
             shards,
@@ -171,7 +173,11 @@ impl Shard {
     /// When [`Self::handle_tick`] has something to do; a moment that has passed if the outbox is not empty, so that
     /// what a flush or a closed socket added is not left until something else happens.
     pub fn next_deadline(&self) -> Option<Moment> {
-        if self.outbox.is_empty() { self.timers.next() } else { Some(Moment(0)) }
+        if self.outbox.is_empty() {
+            self.timers.next()
+        } else {
+            Some(Moment(0))
+        }
     }
 
     /// What control tells.
@@ -210,7 +216,9 @@ impl Shard {
 
     /// The other shards of this node.
     fn siblings(&self) -> ShardSet {
-        let all = u64::MAX.checked_shr(64 - u32::from(self.shards)).unwrap_or_default();
+        let all = u64::MAX
+            .checked_shr(64 - u32::from(self.shards))
+            .unwrap_or_default();
         ShardSet(all).without(self.id)
     }
 

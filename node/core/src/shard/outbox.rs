@@ -90,7 +90,10 @@ impl Outbox {
     }
 
     fn peer(&mut self, slot: NodeSlot, life: Incarnation) -> &mut Parcel {
-        let at = self.peers.iter().position(|peer| peer.0 == slot && peer.1 == life);
+        let at = self
+            .peers
+            .iter()
+            .position(|peer| peer.0 == slot && peer.1 == life);
         let at = at.unwrap_or_else(|| {
             self.peers.push((slot, life, Parcel::default()));
             self.peers.len() - 1

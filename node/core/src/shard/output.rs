@@ -1,10 +1,6 @@
 //! The driver's side of writing: buffers out, progress in.
 
-use crate::{
-    session::OutBuf,
-    shard::Shard,
-    time::Moment,
-};
+use crate::{session::OutBuf, shard::Shard, time::Moment};
 
 impl Shard {
     /// The write buffer of a connection, to be written as far as the socket takes it.
@@ -18,7 +14,9 @@ impl Shard {
     /// were held back are given once the session is below its soft bound.
     pub fn handle_flushed(&mut self, now: Moment, slot: u32, bytes: usize) {
         self.latest = now;
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if bytes > 0 {
             connection.last_progress = now;
         }
@@ -33,7 +31,9 @@ impl Shard {
 
     /// Moves what waits for a client into its write buffer, and gives the answers that it need not hold back any more.
     pub(super) fn pump(&mut self, now: Moment, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let delivered = connection.outbound.pump(&self.limits, &mut self.pool);
         for (qos, messages) in delivered.0.into_iter().enumerate() {
             if messages > 0 {

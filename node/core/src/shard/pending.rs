@@ -45,7 +45,10 @@ impl Shard {
         if let Origin::Node(slot, life) = from {
             // An answer of an ended life must not count for the one that runs.
             let runs = self.table.as_ref().is_some_and(|table| {
-                table.peers.iter().any(|peer| peer.slot == slot && peer.incarnation == life)
+                table
+                    .peers
+                    .iter()
+                    .any(|peer| peer.slot == slot && peer.incarnation == life)
             });
             if !runs {
                 return;
@@ -53,7 +56,9 @@ impl Shard {
         }
         for token in tokens {
             let key = token.rest();
-            let Some(pending) = self.pendings.get_mut(key) else { continue };
+            let Some(pending) = self.pendings.get_mut(key) else {
+                continue;
+            };
             match from {
                 Origin::Sibling(shard) => pending.shards = pending.shards.without(shard),
                 Origin::Node(slot, _) => pending.nodes = pending.nodes.without(slot),
@@ -79,7 +84,9 @@ impl Shard {
 
     /// One session of this shard no longer holds the answer back.
     pub(super) fn give_answer(&mut self, now: Moment, key: u64) {
-        let Some(answer) = self.answers.get_mut(key) else { return };
+        let Some(answer) = self.answers.get_mut(key) else {
+            return;
+        };
         answer.holders -= 1;
         if answer.holders > 0 {
             return;
@@ -99,10 +106,16 @@ impl Shard {
     }
 
     fn try_complete(&mut self, now: Moment, key: u64) {
-        if !self.pendings.get_mut(key).is_some_and(|pending| pending.is_complete()) {
+        if !self
+            .pendings
+            .get_mut(key)
+            .is_some_and(|pending| pending.is_complete())
+        {
             return;
         }
-        let Some(pending) = self.pendings.remove(key) else { return };
+        let Some(pending) = self.pendings.remove(key) else {
+            return;
+        };
         match pending.owner {
             Owner::Relay(origin, token) => self.outbox.push_taken(origin, token),
             Owner::Publish(of, number) => {
@@ -124,13 +137,17 @@ impl Shard {
 
     /// Sends the PUBACKs that are due, in order [MQTT-4.6.0-2].
     pub(super) fn acknowledge(&mut self, now: Moment, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let idle = connection.outbound.is_idle();
         let mut written = 0;
         while let Some(answered) = connection.inbound.pop() {
             self.counters.inflight_in -= 1;
             if let Some(id) = answered.0 {
-                connection.outbound.answer(&mut self.pool, |out| codec::encode_puback(out, id));
+                connection
+                    .outbound
+                    .answer(&mut self.pool, |out| codec::encode_puback(out, id));
                 self.counters.packet_out(Kind::Puback);
                 written += 1;
             }

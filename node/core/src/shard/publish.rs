@@ -83,13 +83,24 @@ impl Shard {
             }
             self.note_links(slot, permit.topic(), remote);
         }
-        self.counters.dropped(Drop::LinkFull, full.iter().count() as u64);
+        self.counters
+            .dropped(Drop::LinkFull, full.iter().count() as u64);
         self.counters.received[usize::from(confirmed)] += 1;
-        let Some(place) = self.connections.get(slot).map(|connection| connection.space) else {
+        let Some(place) = self
+            .connections
+            .get(slot)
+            .map(|connection| connection.space)
+        else {
             return Flow::Stop;
         };
         let (topic, payload, qos) = (permit.topic(), publish.payload, publish.qos);
-        let message = Message { space, topic, payload, qos, token: None };
+        let message = Message {
+            space,
+            topic,
+            payload,
+            qos,
+            token: None,
+        };
         let reach = self.deliver(now, place, &message, None, confirmed);
         let far = !remote.shards.is_empty() || !remote.nodes.is_empty();
         if reach.sessions == 0 && !far && full.is_empty() {
@@ -97,9 +108,20 @@ impl Shard {
         }
         let pending = (confirmed && (far || reach.answer.is_some()))
             .then(|| self.await_taken(slot, reach.answer, remote));
-        self.send_far(remote, &Message { token: pending.map(|key| Token::new(self.id, key)), ..message });
+        self.send_far(
+            remote,
+            &Message {
+                token: pending.map(|key| Token::new(self.id, key)),
+                ..message
+            },
+        );
         if confirmed {
-            self.accept(now, slot, publish, pending.map_or(State::Done, State::Taken));
+            self.accept(
+                now,
+                slot,
+                publish,
+                pending.map_or(State::Done, State::Taken),
+            );
         }
         Flow::Done
     }
@@ -120,7 +142,9 @@ impl Shard {
         };
         let bit = topic_bit(self.hash.hash(permit.topic().as_bytes()));
         let of = self.waiter(slot);
-        let Some(connection) = self.connections.get_mut(slot) else { return Flow::Stop };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return Flow::Stop;
+        };
         if changes_path {
             connection.paths.get_or_insert_default().log(bit);
         }
@@ -133,7 +157,10 @@ impl Shard {
             qos: publish.qos,
         };
         let ticket = self.tickets.insert(Ticketed::Store(of, number));
-        self.request(Request::Store { ticket: Ticket(ticket), store });
+        self.request(Request::Store {
+            ticket: Ticket(ticket),
+            store,
+        });
         self.counters.received[usize::from(publish.qos.bits())] += 1;
         self.accept(now, slot, publish, State::Stored(ticket));
         Flow::Done
@@ -141,7 +168,9 @@ impl Shard {
 
     /// Puts a publish among the unanswered ones, and stops reading at the bound.
     fn accept(&mut self, now: Moment, slot: u32, publish: &Publish<'_>, state: State) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         connection.inbound.push(publish.packet_id, state);
         self.counters.inflight_in += 1;
         if state == State::Done {
@@ -155,8 +184,12 @@ impl Shard {
 
     /// What became of a publish by the log.
     pub(super) fn stored(&mut self, now: Moment, ticket: Ticket, outcome: Outcome) {
-        let Some(Ticketed::Store(of, number)) = self.tickets.remove(ticket.0) else { return };
-        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else { return };
+        let Some(Ticketed::Store(of, number)) = self.tickets.remove(ticket.0) else {
+            return;
+        };
+        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else {
+            return;
+        };
         let index = match outcome {
             Outcome::Done(position) => Some(position.index()),
             Outcome::Unchanged => None,
@@ -185,8 +218,12 @@ impl Shard {
 
     /// All nodes have applied the index that a connection waited for.
     pub(super) fn barrier_reached(&mut self, now: Moment, ticket: Ticket) {
-        let Some(Ticketed::Barrier(of)) = self.tickets.remove(ticket.0) else { return };
-        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else { return };
+        let Some(Ticketed::Barrier(of)) = self.tickets.remove(ticket.0) else {
+            return;
+        };
+        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else {
+            return;
+        };
         if let Some(paths) = &mut connection.paths {
             paths.applied();
         }
@@ -196,7 +233,11 @@ impl Shard {
     /// Makes a message wait where its topic changes its path and the earlier ones are still under way (P6).
     fn await_turn(&mut self, now: Moment, slot: u32, topic: &str, path: Path) -> Result<(), Flow> {
         let of = self.waiter(slot);
-        let Some(paths) = self.connections.get_mut(slot).and_then(|c| c.paths.as_deref_mut()) else {
+        let Some(paths) = self
+            .connections
+            .get_mut(slot)
+            .and_then(|c| c.paths.as_deref_mut())
+        else {
             return Ok(());
         };
         let turn = match path {
@@ -219,7 +260,12 @@ impl Shard {
                     return Ok(());
                 }
                 let owner = Owner::Marker(of);
-                let key = self.pendings.insert(Pending { owner, local: false, shards, nodes });
+                let key = self.pendings.insert(Pending {
+                    owner,
+                    local: false,
+                    shards,
+                    nodes,
+                });
                 let space = self.connections.get(slot).map(|c| c.key.principal.space);
                 if let Some(space) = space {
                     self.send_far(remote, &Message::marker(space, Token::new(self.id, key)));
@@ -235,14 +281,23 @@ impl Shard {
             return;
         }
         let hash = self.hash;
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let paths: &mut Paths = connection.paths.get_or_insert_default();
-        let bit = if paths.stores { topic_bit(hash.hash(topic.as_bytes())) } else { u64::MAX };
+        let bit = if paths.stores {
+            topic_bit(hash.hash(topic.as_bytes()))
+        } else {
+            u64::MAX
+        };
         paths.link(bit, remote.shards, remote.nodes);
     }
 
     fn await_taken(&mut self, slot: u32, answer: Option<u64>, remote: Remote) -> u64 {
-        let number = self.connections.get(slot).map_or(0, |c| c.inbound.next_number());
+        let number = self
+            .connections
+            .get(slot)
+            .map_or(0, |c| c.inbound.next_number());
         let key = self.pendings.insert(Pending {
             owner: Owner::Publish(self.waiter(slot), number),
             local: answer.is_some(),
@@ -283,16 +338,24 @@ impl Shard {
                     nodes: NodeSet(wanted.nodes.0 & up.0),
                 }
             }
-            _ => Remote { shards: ShardSet::default(), nodes: NodeSet::default() },
+            _ => Remote {
+                shards: ShardSet::default(),
+                nodes: NodeSet::default(),
+            },
         }
     }
 
     fn up(&self) -> NodeSet {
-        self.table.as_ref().map_or(NodeSet::default(), |table| table.up.without(table.me))
+        self.table
+            .as_ref()
+            .map_or(NodeSet::default(), |table| table.up.without(table.me))
     }
 
     pub(super) fn waiter(&self, slot: u32) -> Waiter {
-        Waiter { slot, generation: self.connections.generation(slot) }
+        Waiter {
+            slot,
+            generation: self.connections.generation(slot),
+        }
     }
 }
 

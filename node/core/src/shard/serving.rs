@@ -36,7 +36,10 @@ impl Shard {
         self.request(Request::Adopted(table.index));
         let peers = &table.peers;
         self.outbox.peers.retain(|(slot, life, parcel)| {
-            !parcel.is_empty() || peers.iter().any(|p| p.slot == *slot && p.incarnation == *life)
+            !parcel.is_empty()
+                || peers
+                    .iter()
+                    .any(|p| p.slot == *slot && p.incarnation == *life)
         });
         self.table = Some(table);
         if !gone.is_empty() {
@@ -49,7 +52,9 @@ impl Shard {
     pub(super) fn drain(&mut self, now: Moment) {
         self.draining = true;
         for slot in self.connections.slots() {
-            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            let Some(connection) = self.connections.get_mut(slot) else {
+                continue;
+            };
             match connection.phase {
                 Phase::Live => {
                     connection.phase = Phase::Draining;
@@ -91,7 +96,9 @@ impl Shard {
     pub(super) fn fence(&mut self) {
         self.serving = false;
         self.draining = false;
-        self.outbox.requests.retain(|request| matches!(request, Request::Adopted(_)));
+        self.outbox
+            .requests
+            .retain(|request| matches!(request, Request::Adopted(_)));
         self.outbox.clear_parcels();
         self.outbox.resume.clear();
         self.pendings.clear();
@@ -109,7 +116,9 @@ impl Shard {
     fn fence_one(&mut self, slot: u32) {
         let requests = self.outbox.requests.len();
         let latest = self.latest;
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         connection.outbound.out().clear(&mut self.pool);
         if connection.is_closing() {
             Self::mark(&mut self.outbox, slot, connection);

@@ -21,7 +21,10 @@ struct Place<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -29,7 +32,10 @@ impl<T> Slab<T> {
     /// The caller bounds how many there are (windows of the shard's connections) below 2^28.
     pub(super) fn insert(&mut self, value: T) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { nonce: 0, value: None });
+            self.places.push(Place {
+                nonce: 0,
+                value: None,
+            });
             self.places.len() as u32 - 1
         });
         let place = &mut self.places[index as usize];
@@ -61,10 +67,13 @@ impl<T> Slab<T> {
 
     /// All that are there, with their keys.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        self.places.iter_mut().enumerate().filter_map(|(index, place)| {
-            let key = (u64::from(place.nonce) << INDEX_BITS) | index as u64;
-            Some((key, place.value.as_mut()?))
-        })
+        self.places
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, place)| {
+                let key = (u64::from(place.nonce) << INDEX_BITS) | index as u64;
+                Some((key, place.value.as_mut()?))
+            })
     }
 
     /// Forgets all; their keys find nothing any more.
@@ -88,7 +97,10 @@ mod tests {
         let first = slab.insert('a');
         assert_eq!(slab.remove(first), Some('a'));
         let second = slab.insert('b');
-        assert_eq!((slab.get_mut(first).copied(), slab.remove(first)), (None, None));
+        assert_eq!(
+            (slab.get_mut(first).copied(), slab.remove(first)),
+            (None, None)
+        );
         slab.clear();
         assert_eq!((slab.get_mut(second).copied(), slab.len()), (None, 0));
         slab.insert('c');

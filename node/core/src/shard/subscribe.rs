@@ -27,7 +27,9 @@ const SUBSCRIBES_IN_FLIGHT: usize = 16;
 impl Shard {
     /// Handles a SUBSCRIBE, section 3.8.
     pub(super) fn subscribe(&mut self, now: Moment, slot: u32, packet: &Subscribe<'_>) -> Flow {
-        let Some(connection) = self.connections.get(slot) else { return Flow::Stop };
+        let Some(connection) = self.connections.get(slot) else {
+            return Flow::Stop;
+        };
         if connection.subscribing.len() >= SUBSCRIBES_IN_FLIGHT {
             self.hold(now, slot, Hold::Subscribe);
             return Flow::Stop;
@@ -70,15 +72,32 @@ impl Shard {
             self.counters.denied_subscribe += 1;
             return None;
         };
-        let subscribing = connection.subscribing.iter().map(|waiting| waiting.asks.len());
+        let subscribing = connection
+            .subscribing
+            .iter()
+            .map(|waiting| waiting.asks.len());
         let waiting = subscribing.sum::<usize>() + asks.len();
-        let replaces = connection.subscriptions.iter().any(|present| present.asked == asked);
-        let present = if replaces { 0 } else { connection.subscriptions.len() };
+        let replaces = connection
+            .subscriptions
+            .iter()
+            .any(|present| present.asked == asked);
+        let present = if replaces {
+            0
+        } else {
+            connection.subscriptions.len()
+        };
         if waiting + present >= self.limits.max_subscriptions {
             return None;
         }
         let access::Granted { canonical, form } = granted;
-        Some(Ask { asked, form, qos, canonical, at, ended: false })
+        Some(Ask {
+            asked,
+            form,
+            qos,
+            canonical,
+            at,
+            ended: false,
+        })
     }
 
     /// Asks control for the filters; answers at once where there are none.
@@ -90,17 +109,34 @@ impl Shard {
         codes: Vec<SubackCode>,
         asks: Vec<Ask>,
     ) {
-        let filters: Vec<TopicFilter> =
-            asks.iter().flat_map(|ask| ask.canonical.iter().cloned()).collect();
+        let filters: Vec<TopicFilter> = asks
+            .iter()
+            .flat_map(|ask| ask.canonical.iter().cloned())
+            .collect();
         let of = self.waiter(slot);
         let waits = !filters.is_empty();
-        let ticket = if waits { self.tickets.insert(Ticketed::Subscribe(of)) } else { 0 };
-        let subscribing = Subscribing { ticket, packet_id, codes, asks };
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let ticket = if waits {
+            self.tickets.insert(Ticketed::Subscribe(of))
+        } else {
+            0
+        };
+        let subscribing = Subscribing {
+            ticket,
+            packet_id,
+            codes,
+            asks,
+        };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if waits {
             let space = connection.key.principal.space;
             connection.subscribing.push(subscribing);
-            self.request(Request::Subscribe { ticket: Ticket(ticket), space, filters });
+            self.request(Request::Subscribe {
+                ticket: Ticket(ticket),
+                space,
+                filters,
+            });
         } else {
             self.install(now, slot, subscribing, Vec::new());
         }
@@ -108,9 +144,16 @@ impl Shard {
 
     /// The barrier of a SUBSCRIBE: its subscriptions are live, its SUBACK is due, its stored values follow.
     pub(super) fn subscribed(&mut self, now: Moment, ticket: Ticket, views: Vec<View>) {
-        let Some(Ticketed::Subscribe(of)) = self.tickets.remove(ticket.0) else { return };
-        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else { return };
-        let at = connection.subscribing.iter().position(|waiting| waiting.ticket == ticket.0);
+        let Some(Ticketed::Subscribe(of)) = self.tickets.remove(ticket.0) else {
+            return;
+        };
+        let Some(connection) = self.connections.of_mut(of.slot, of.generation) else {
+            return;
+        };
+        let at = connection
+            .subscribing
+            .iter()
+            .position(|waiting| waiting.ticket == ticket.0);
         let Some(at) = at else { return };
         let subscribing = connection.subscribing.remove(at);
         if connection.subscribing.is_empty() {
@@ -123,14 +166,21 @@ impl Shard {
 
     /// A SUBSCRIBE that cannot be made closes its connection, which gives its filters back.
     pub(super) fn subscribe_failed(&mut self, now: Moment, ticket: Ticket) {
-        let Some(Ticketed::Subscribe(of)) = self.tickets.remove(ticket.0) else { return };
+        let Some(Ticketed::Subscribe(of)) = self.tickets.remove(ticket.0) else {
+            return;
+        };
         if self.connections.of_mut(of.slot, of.generation).is_some() {
             self.close(now, of.slot, Close::NoQuorum);
         }
     }
 
     fn install(&mut self, now: Moment, slot: u32, subscribing: Subscribing, views: Vec<View>) {
-        let Subscribing { packet_id, mut codes, asks, .. } = subscribing;
+        let Subscribing {
+            packet_id,
+            mut codes,
+            asks,
+            ..
+        } = subscribing;
         let mut views = views.into_iter();
         let mut cursors = Vec::new();
         let mut given_back = Vec::new();
@@ -141,8 +191,12 @@ impl Shard {
             }
             let (form, qos, at) = (ask.form, ask.qos, ask.at);
             match self.install_one(slot, ask, &mut given_back) {
-                Some(subscription) => cursors.extend(own.into_iter().map(|view| {
-                    Cursor { subscription, view, after: None, qos, form }
+                Some(subscription) => cursors.extend(own.into_iter().map(|view| Cursor {
+                    subscription,
+                    view,
+                    after: None,
+                    qos,
+                    form,
                 })),
                 None => codes[at] = SubackCode::Failure,
             }
@@ -165,13 +219,25 @@ impl Shard {
 
     /// Enters a subscription into the table in place of one of the same filter [MQTT-3.8.4-3]; its number, or none
     /// if the table is full. `given_back` gets the filters that are no longer needed.
-    fn install_one(&mut self, slot: u32, ask: Ask, given_back: &mut Vec<TopicFilter>) -> Option<u32> {
+    fn install_one(
+        &mut self,
+        slot: u32,
+        ask: Ask,
+        given_back: &mut Vec<TopicFilter>,
+    ) -> Option<u32> {
         let connection = self.connections.get_mut(slot)?;
-        let target = Target { slot, qos: ask.qos, form: ask.form };
+        let target = Target {
+            slot,
+            qos: ask.qos,
+            form: ask.form,
+        };
         let mut routes = Vec::with_capacity(ask.canonical.len());
         for filter in &ask.canonical {
             match self.locals.insert(connection.space, filter, target) {
-                Ok(handle) => routes.push(Route { filter: filter.clone(), handle }),
+                Ok(handle) => routes.push(Route {
+                    filter: filter.clone(),
+                    handle,
+                }),
                 Err(_) => {
                     for route in routes {
                         self.locals.remove(connection.space, route.handle);
@@ -183,8 +249,15 @@ impl Shard {
         }
         let number = connection.next_number;
         connection.next_number = number.wrapping_add(1);
-        let installed = Subscription { asked: ask.asked, number, routes };
-        let at = connection.subscriptions.iter().position(|old| old.asked == installed.asked);
+        let installed = Subscription {
+            asked: ask.asked,
+            number,
+            routes,
+        };
+        let at = connection
+            .subscriptions
+            .iter()
+            .position(|old| old.asked == installed.asked);
         match at {
             Some(at) => {
                 let old = std::mem::replace(&mut connection.subscriptions[at], installed);
@@ -196,7 +269,9 @@ impl Shard {
             }
             None => {
                 // Most sessions have one subscription; doubling would reserve four.
-                connection.subscriptions.reserve_exact(connection.subscriptions.len().max(1));
+                connection
+                    .subscriptions
+                    .reserve_exact(connection.subscriptions.len().max(1));
                 connection.subscriptions.push(installed);
                 self.counters.subscriptions += 1;
             }
@@ -220,18 +295,28 @@ impl Shard {
         }
         self.give_back(slot, given_back);
         let id = packet.packet_id;
-        self.answer(now, slot, Kind::Unsuback, |buffer| codec::encode_unsuback(buffer, id));
+        self.answer(now, slot, Kind::Unsuback, |buffer| {
+            codec::encode_unsuback(buffer, id)
+        });
         Flow::Done
     }
 
     fn unsubscribe_one(&mut self, slot: u32, text: &str, given_back: &mut Vec<TopicFilter>) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let asks = connection.subscribing.iter_mut().flat_map(|waiting| &mut waiting.asks);
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        let asks = connection
+            .subscribing
+            .iter_mut()
+            .flat_map(|waiting| &mut waiting.asks);
         for ask in asks.filter(|ask| !ask.ended && ask.asked.as_str() == text) {
             ask.ended = true;
             given_back.extend(ask.canonical.iter().cloned());
         }
-        let at = connection.subscriptions.iter().position(|old| old.asked.as_str() == text);
+        let at = connection
+            .subscriptions
+            .iter()
+            .position(|old| old.asked.as_str() == text);
         let Some(at) = at else { return };
         let old = connection.subscriptions.swap_remove(at);
         connection.outbound.stop_values(old.number);
@@ -244,12 +329,17 @@ impl Shard {
 
     /// Ends all subscriptions of a connection, also those that wait for their barrier.
     pub(super) fn unsubscribe_all(&mut self, slot: u32) {
-        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         let mut given_back = Vec::new();
         let space = connection.space;
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         self.counters.subscriptions -= subscriptions.len() as u64;
-        for route in subscriptions.into_iter().flat_map(|subscription| subscription.routes) {
+        for route in subscriptions
+            .into_iter()
+            .flat_map(|subscription| subscription.routes)
+        {
             self.locals.remove(space, route.handle);
             given_back.push(route.filter);
         }

@@ -25,7 +25,13 @@ pub(super) const ME: NodeSlot = NodeSlot(0);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Got {
     Connack(ConnackCode),
-    Publish { topic: String, payload: Vec<u8>, qos: QoS, retain: bool, id: Option<u16> },
+    Publish {
+        topic: String,
+        payload: Vec<u8>,
+        qos: QoS,
+        retain: bool,
+        id: Option<u16>,
+    },
     Puback(u16),
     Suback(u16, Vec<SubackCode>),
     Unsuback(u16),
@@ -33,19 +39,30 @@ pub(super) enum Got {
 }
 
 pub(super) fn id(text: &str) -> ResourceId {
-    format!("{text:0<20}").parse().expect("a test's ID is well formed")
+    format!("{text:0<20}")
+        .parse()
+        .expect("a test's ID is well formed")
 }
 
 pub(super) fn broker() -> Principal {
-    Principal { space: SpaceId::Broker(id("broker")), actor: Actor::Broker }
+    Principal {
+        space: SpaceId::Broker(id("broker")),
+        actor: Actor::Broker,
+    }
 }
 
 pub(super) fn device() -> Principal {
-    Principal { space: SpaceId::Registry(id("reg")), actor: Actor::Device(id("dev")) }
+    Principal {
+        space: SpaceId::Registry(id("reg")),
+        actor: Actor::Device(id("dev")),
+    }
 }
 
 pub(super) fn registry() -> Principal {
-    Principal { space: SpaceId::Registry(id("reg")), actor: Actor::Registry }
+    Principal {
+        space: SpaceId::Registry(id("reg")),
+        actor: Actor::Registry,
+    }
 }
 
 pub(super) fn catalog() -> Catalog {
@@ -72,7 +89,9 @@ pub(super) fn catalog() -> Catalog {
         },
     };
     for kind in ["folder", "reg", "other", "dev", "dev2", "alien"] {
-        catalog.create(resource(kind)).expect("the test's catalog is sound");
+        catalog
+            .create(resource(kind))
+            .expect("the test's catalog is sound");
     }
     catalog
 }
@@ -82,11 +101,17 @@ pub(super) fn incarnation(number: u64) -> Incarnation {
 }
 
 pub(super) fn peer(slot: u8, life: u64) -> Peer {
-    Peer { node: NodeId(u64::from(slot)), slot: NodeSlot(slot), incarnation: incarnation(life) }
+    Peer {
+        node: NodeId(u64::from(slot)),
+        slot: NodeSlot(slot),
+        incarnation: incarnation(life),
+    }
 }
 
 pub(super) fn table(index: u64, peers: Vec<Peer>, routes: Routes) -> Arc<Table> {
-    let up = peers.iter().fold(NodeSet::default(), |set, peer| set.with(peer.slot));
+    let up = peers
+        .iter()
+        .fold(NodeSet::default(), |set, peer| set.with(peer.slot));
     Arc::new(Table {
         index: Index(index),
         me: ME,
@@ -105,17 +130,33 @@ pub(super) fn filter(text: &str) -> TopicFilter {
 pub(super) fn view(text: &str, values: &[(&str, &str, QoS)]) -> View {
     let mut all = Values::default();
     for (topic, payload, qos) in values {
-        let value = Value { payload: Bytes::copy_from_slice(payload.as_bytes()), qos: *qos };
-        all.store(&TopicName::new(topic).expect("a test's topic is well formed"), value);
+        let value = Value {
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            qos: *qos,
+        };
+        all.store(
+            &TopicName::new(topic).expect("a test's topic is well formed"),
+            value,
+        );
     }
     View::new(all, filter(text))
 }
 
 pub(super) fn publish(topic: &str, payload: &[u8], id: u16, retain: bool) -> Vec<u8> {
     let packet_id = PacketId::new(id);
-    let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+    let qos = if packet_id.is_some() {
+        QoS::AtLeastOnce
+    } else {
+        QoS::AtMostOnce
+    };
     let mut bytes = Vec::new();
-    let head = PublishHead { dup: false, qos, retain, topic: &[topic], packet_id };
+    let head = PublishHead {
+        dup: false,
+        qos,
+        retain,
+        topic: &[topic],
+        packet_id,
+    };
     codec::encode_publish(&mut bytes, &head, payload).expect("it fits a packet");
     bytes
 }
@@ -141,7 +182,13 @@ pub(super) fn puback(id: u16) -> Vec<u8> {
 }
 
 pub(super) fn got(topic: &str, payload: &str, qos: QoS, retain: bool, id: Option<u16>) -> Got {
-    Got::Publish { topic: topic.to_owned(), payload: payload.into(), qos, retain, id }
+    Got::Publish {
+        topic: topic.to_owned(),
+        payload: payload.into(),
+        qos,
+        retain,
+        id,
+    }
 }
 
 pub(super) struct Rig {
@@ -158,7 +205,12 @@ impl Rig {
         let now = Moment(1_000_000);
         shard.handle_event(now, Event::Adopt(table));
         shard.handle_event(now, Event::Serve(incarnation(1)));
-        let mut rig = Self { shard, now, window, next: 100 };
+        let mut rig = Self {
+            shard,
+            now,
+            window,
+            next: 100,
+        };
         assert!(matches!(rig.requests()[..], [Request::Adopted(_)]));
         rig
     }
@@ -192,7 +244,10 @@ impl Rig {
     }
 
     pub(super) fn start(&mut self, login: Login) -> ConnId {
-        let conn = self.shard.handle_login(self.now, login).expect("the shard serves");
+        let conn = self
+            .shard
+            .handle_login(self.now, login)
+            .expect("the shard serves");
         let claim = self.requests().pop();
         assert!(matches!(claim, Some(Request::Claim { claim }) if claim.conn == conn));
         conn
@@ -235,9 +290,14 @@ impl Rig {
     pub(super) fn subscribe_request(&mut self) -> (Ticket, Vec<String>) {
         let requests = self.requests();
         match &requests[..] {
-            [Request::Subscribe { ticket, filters, .. }] => {
-                (*ticket, filters.iter().map(|f| f.as_str().to_owned()).collect())
-            }
+            [
+                Request::Subscribe {
+                    ticket, filters, ..
+                },
+            ] => (
+                *ticket,
+                filters.iter().map(|f| f.as_str().to_owned()).collect(),
+            ),
             other => panic!("expected one Subscribe, got {other:?}"),
         }
     }
@@ -254,8 +314,7 @@ impl Rig {
     /// What the client gets when its socket takes all.
     pub(super) fn read(&mut self, conn: ConnId) -> Vec<Got> {
         let mut bytes = Vec::new();
-        loop {
-            let Some(out) = self.shard.output(conn.slot) else { break };
+        while let Some(out) = self.shard.output(conn.slot) {
             let length = out.len();
             if length == 0 {
                 break;
@@ -314,7 +373,11 @@ fn open(parcel: &mut Parcel) -> (Vec<Sent>, Vec<Token>) {
     let messages = parcel.batch.iter().map(|message| {
         let message = message.expect("well formed");
         let (topic, payload) = (message.topic.to_owned(), message.payload.to_vec());
-        Sent { topic, payload, token: message.token }
+        Sent {
+            topic,
+            payload,
+            token: message.token,
+        }
     });
     let messages = messages.collect();
     parcel.batch.clear();
@@ -325,7 +388,13 @@ pub(super) fn batch(space: SpaceId, messages: &[(&str, &str, QoS, Option<u64>)])
     let mut batch = Batch::default();
     for (topic, payload, qos, token) in messages {
         let token = token.map(|rest| Token::new(ShardId(3), rest));
-        batch.push(&Message { space, topic, payload: payload.as_bytes(), qos: *qos, token });
+        batch.push(&Message {
+            space,
+            topic,
+            payload: payload.as_bytes(),
+            qos: *qos,
+            token,
+        });
     }
     batch
 }

@@ -31,7 +31,11 @@ struct Link {
     tick: u64,
 }
 
-const UNARMED: Link = Link { before: NONE, after: NONE, tick: 0 };
+const UNARMED: Link = Link {
+    before: NONE,
+    after: NONE,
+    tick: 0,
+};
 
 impl Timers {
     pub(super) fn new() -> Self {
@@ -66,13 +70,22 @@ impl Timers {
             self.links[head as usize].before = slot;
         }
         self.heads[list] = slot;
-        self.links[at] = Link { before: NONE, after: head, tick };
+        self.links[at] = Link {
+            before: NONE,
+            after: head,
+            tick,
+        };
         self.occupied[list / 64] |= 1 << (list % 64);
         self.armed += 1;
     }
 
     pub(super) fn disarm(&mut self, slot: u32) {
-        let Some(link) = self.links.get(slot as usize).copied().filter(|link| link.tick != 0) else {
+        let Some(link) = self
+            .links
+            .get(slot as usize)
+            .copied()
+            .filter(|link| link.tick != 0)
+        else {
             return;
         };
         let list = (link.tick % LISTS as u64) as usize;
@@ -154,7 +167,10 @@ mod tests {
             assert!(fired(&mut timers, next.0 - 1).is_empty());
             for slot in fired(&mut timers, next.0) {
                 let deadline = start.0 + deadlines[slot as usize];
-                assert!(slot == 7 || (deadline..deadline + WIDTH).contains(&next.0), "{slot}");
+                assert!(
+                    slot == 7 || (deadline..deadline + WIDTH).contains(&next.0),
+                    "{slot}"
+                );
                 seen.push(slot);
             }
         }

@@ -40,7 +40,9 @@ impl Shard {
             // Its packets are there and not read: it is not silent.
             connection.last_input = now;
         }
-        let Some(connection) = self.connections.get(slot) else { return };
+        let Some(connection) = self.connections.get(slot) else {
+            return;
+        };
         match self.deadline(connection) {
             Some((deadline, why)) if deadline <= now => {
                 if connection.is_closing() {
@@ -71,7 +73,10 @@ impl Shard {
             let deadline = connection.last_progress + self.limits.slow_consumer_timeout;
             (deadline, Close::SlowConsumer)
         });
-        silent.into_iter().chain(slow).min_by_key(|(deadline, _)| *deadline)
+        silent
+            .into_iter()
+            .chain(slow)
+            .min_by_key(|(deadline, _)| *deadline)
     }
 
     fn give_up_output(&mut self, slot: u32) {
