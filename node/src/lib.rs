@@ -7,6 +7,7 @@ pub mod random;
 pub mod certificates;
 pub mod config;
 pub mod tasks;
+
 pub mod telemetry;
 
 pub mod store;

@@ -40,7 +40,8 @@ pub struct Limits {
     pub max_inbound_inflight: u16,
     /// QoS 1 messages sent to one subscriber and not acknowledged; more wait in its queue.
     pub send_window: u16,
-    /// Messages queued or unsent for one session above which its publishers' answers are held back.
+    /// Messages queued for one session, behind its send window or its write buffer, above which its publishers' answers
+    /// are held back. Those in the write buffer count in bytes only: a burst of one round is not a slow client.
     pub soft_messages: usize,
     /// Bytes queued or unsent for one session above which its publishers' answers are held back.
     pub soft_bytes: usize,

@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use mainstay_core::{control::Config as ControlConfig, lease::Window, limits, router::Table};
+use mainstay_core::{control::Config as ControlConfig, lease::Window, limits};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{runtime, sync::mpsc, time::timeout};
 
@@ -22,7 +21,7 @@ use crate::{
     link::{Channels, Credentials, Endpoint, Identity, Server},
     listener::{self, Bounds, Gate},
     local,
-    peer::Hub,
+    peer::{self, Hub},
     raft::{self, NodeFile, Settings},
     random,
     shards::{self, Shards, peer_queue::PeerQueues},
@@ -35,6 +34,8 @@ const BUCKETS: [f64; 14] =
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Threads of the raft runtime: one keeps heartbeats and applies going while another encodes a batch.
 const RAFT_THREADS: usize = 2;
+/// Reports and states of links that wait for control: a report a frame, states rarely.
+const PEER_EVENTS: usize = 1024;
 /// All stages of a drain together; SIGTERM promises an end within 10 s.
 const DRAIN_CLIENTS: Duration = Duration::from_secs(6);
 const DRAIN_REST: Duration = Duration::from_secs(2);
@@ -90,7 +91,6 @@ struct Node {
     tasks: Tasks,
     control: control::Handle,
     raft: raft::Handle,
-    shards: Shards,
     admin: admin::State,
 }
 
@@ -126,10 +126,24 @@ impl Node {
 
         let Consensus { raft, channels, feeds } =
             Consensus::start(config, data, &name, &tasks, &raft_runtime).await?;
-        let table = Arc::new(ArcSwap::from_pointee(Table::empty()));
-        let (sender, peer_events) = mpsc::channel(16);
-        let hub = Hub(Arc::new(sender));
-        let _ = (peers, channels, feeds.links);
+        let (events, peer_events) = mpsc::channel(PEER_EVENTS);
+        let members = raft.clone();
+        let parts = peer::Parts {
+            node: raft.node(),
+            channels,
+            directory: Arc::new(move |node| members.endpoint(node)),
+            queues: peers,
+            inbox: Arc::new(shards.clone()),
+            shards: shards.count(),
+            window: window.clone(),
+            trust_refused: config.cluster.as_ref().is_some_and(|cluster| cluster.trust_refused),
+            events,
+        };
+        let (hub, links) = Hub::new(parts, feeds.links, tasks.clone());
+        tasks.spawn(Kind::PeerLink, async move {
+            hub.run().await;
+            Ok::<(), std::convert::Infallible>(())
+        });
         let control_config = ControlConfig {
             node: raft.node(),
             name: name.clone(),
@@ -144,8 +158,7 @@ impl Node {
             Parts {
                 raft: raft.clone(),
                 shards: shards.clone(),
-                hub,
-                table,
+                hub: links,
                 window,
                 inbox: Inbox {
                     applied: feeds.runs,
@@ -180,7 +193,7 @@ impl Node {
         let socket = local::serve(data, service)
             .map_err(|source| Error::Data { path: local::socket_path(data), source })?;
         tasks.spawn(Kind::LocalSocket, socket);
-        Ok(Self { name, tasks, control, raft, shards, admin })
+        Ok(Self { name, tasks, control, raft, admin })
     }
 
     async fn run(&mut self, options: Options) -> Result<(), Error> {
@@ -214,7 +227,6 @@ impl Node {
         if timeout(DRAIN_CLIENTS, self.control.drained()).await.is_err() {
             tracing::warn!("not drained in time; the others end this node after down_after");
         }
-        self.shards.stop();
         self.tasks.stop().cancel();
         if timeout(DRAIN_REST, self.raft.shutdown()).await.is_err() {
             tracing::warn!("the consensus did not stop in time");

@@ -14,10 +14,8 @@ use mainstay_core::{
     control::{Config, Control, Output},
     ids::{Incarnation, Index, NodeSlot},
     lease::Window,
-    message::Event,
     proposer,
     replica::{Outcome, Replica},
-    router::Table,
 };
 use tokio::{
     runtime,
@@ -30,7 +28,7 @@ use crate::{
         handle::Shared,
         inbox::{ASKS, Ask},
     },
-    peer::{Hub, PeerEvent},
+    peer::{HubHandle, PeerEvent},
     raft,
     shards::Shards,
     tasks::{Kind, Tasks, clock},
@@ -50,9 +48,7 @@ pub struct Parts {
     /// The shards' mailboxes.
     pub shards: Shards,
     /// The links.
-    pub hub: Hub,
-    /// The newest routing table, for links and logins.
-    pub table: Arc<ArcSwap<Table>>,
+    pub hub: HubHandle,
     /// The shared end of the lease.
     pub window: Window,
     /// Where everything comes from.
@@ -134,7 +130,7 @@ impl Driver {
         let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
         self.control.handle_leadership(clock::now(), leadership.leads, leadership.term);
         loop {
-            self.carry_out();
+            self.carry_out().await;
             let wait = self.control.next_deadline().since(clock::now());
             // A deadline that is due gives a millisecond to whatever else is ready.
             let wait = wait.max(Duration::from_millis(1));
@@ -228,7 +224,7 @@ impl Driver {
                 self.shared.reports[usize::from(slot.0)].store(index.0, Ordering::Relaxed);
                 self.control.handle_report(now, slot, incarnation, index);
             }
-            PeerEvent::State { slot, incarnation, state } => {
+            PeerEvent::Link { slot, incarnation, state } => {
                 self.control.handle_link(now, slot, incarnation, state);
             }
         }
@@ -250,9 +246,9 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self) {
+    async fn carry_out(&mut self) {
         while let Some(output) = self.control.poll_output() {
-            self.carry_out_one(output);
+            self.carry_out_one(output).await;
         }
         if self.control.incarnation() != self.incarnation {
             self.incarnation = self.control.incarnation();
@@ -275,15 +271,10 @@ impl Driver {
         }
     }
 
-    fn carry_out_one(&mut self, output: Output) {
+    async fn carry_out_one(&mut self, output: Output) {
         let raft = self.parts.raft.clone();
         match output {
-            Output::Shard(shard, event) => {
-                if let Event::Adopt(table) = &event {
-                    self.parts.table.store(table.clone());
-                }
-                self.parts.shards.push_event(shard, event);
-            }
+            Output::Shard(shard, event) => self.parts.shards.push_event(shard, event),
             Output::Propose { ticket, entry } => {
                 // Handed over here, in order; only its fate is awaited in a task.
                 let fate = raft.propose(&entry);
@@ -314,7 +305,7 @@ impl Driver {
                     let _gone = reply.send(outcome);
                 }
             }
-            Output::Links { links } => self.parts.hub.set_links(links),
+            Output::Links { links } => self.parts.hub.set_links(links).await,
             Output::Report(index) => self.parts.hub.report(index),
             Output::Drained => {
                 self.drained.send_replace(true);

@@ -82,6 +82,18 @@ impl Channels {
         })
     }
 
+    /// Claims a name that the certificate does not carry.
+    #[cfg(test)]
+    pub(super) fn pretending(credentials: Credentials, name: &str) -> Self {
+        let stamp = Stamp::new(name, Home::default()).unwrap();
+        Self {
+            credentials,
+            stamp,
+            runtime: Handle::current(),
+            open: Mutex::default(),
+        }
+    }
+
     /// The name of this node.
     pub fn name(&self) -> &str {
         self.credentials.name()

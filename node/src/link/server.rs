@@ -78,7 +78,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` ends; open calls are then dropped with their connections.
+    /// Serves until `stop` ends; then no connection is taken any more. Those that stand end with the process, and
+    /// their calls with the rooms that answer them.
     ///
     /// # Errors
     ///

@@ -1,10 +1,21 @@
-//! A CA and identities for tests, made anew each time.
+//! A CA and identities for tests, made anew each time, and a service that only shows who was let in.
 
 use std::{fs, path::Path};
 
+use mainstay_proto::internal::v1::{
+    LinkFrame, ProbeRequest, ProbeResponse, ProposeRequest, ProposeResponse, RaftRequest,
+    RaftResponse, ReadIndexRequest, ReadIndexResponse, RenewRequest, RenewResponse, SnapshotChunk,
+    cluster_server::Cluster,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::identity::{Credentials, Identity};
+use super::{
+    Caller, Incoming,
+    identity::{Credentials, Identity},
+};
 
 /// A CA whose certificates the nodes of one test share.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -59,5 +70,64 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Serves probes, and links if somebody takes them.
+pub(crate) struct Door(pub(crate) Option<mpsc::Sender<Incoming>>);
+
+#[tonic::async_trait]
+impl Cluster for Door {
+    type LinkStream = ReceiverStream<Result<LinkFrame, Status>>;
+
+    async fn link(
+        &self,
+        request: Request<Streaming<LinkFrame>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let (answer, accepted) = oneshot::channel();
+        let incoming = Incoming {
+            caller,
+            frames: request.into_inner(),
+            answer,
+        };
+        let links = self.0.as_ref().ok_or_else(|| Status::unimplemented(""))?;
+        links
+            .send(incoming)
+            .await
+            .map_err(|_| Status::unavailable("gone"))?;
+        accepted
+            .await
+            .map_err(|_| Status::unavailable("gone"))?
+            .map(Response::new)
+    }
+
+    async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeResponse>, Status> {
+        Ok(Response::new(ProbeResponse::default()))
+    }
+
+    async fn raft(&self, _: Request<RaftRequest>) -> Result<Response<RaftResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn install_snapshot(
+        &self,
+        _: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<RaftResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn propose(
+        &self,
+        _: Request<ProposeRequest>,
+    ) -> Result<Response<ProposeResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn read_index(
+        &self,
+        _: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }

@@ -23,7 +23,6 @@ use super::{
     refuse::{self, Reject},
 };
 use crate::{
-    config::ProxyProtocol,
     auth::Denied,
     config::ProxyProtocol,
     shards::Handover,

@@ -34,7 +34,11 @@ impl Hello {
             u64::from_le_bytes(word)
         };
         let life = |at| Incarnation(Position(word(at)));
-        (bytes[0] == VERSION).then(|| Self { from: life(0), to: life(1), expects: word(2) })
+        (bytes[0] == VERSION).then(|| Self {
+            from: life(0),
+            to: life(1),
+            expects: word(2),
+        })
     }
 }
 
@@ -45,7 +49,11 @@ mod tests {
     #[test]
     fn a_hello_is_read_as_it_was_written_and_nothing_else_is() {
         let life = |n| Incarnation(Position(n));
-        let hello = Hello { from: life(1 << 40), to: life(7), expects: 9 };
+        let hello = Hello {
+            from: life(1 << 40),
+            to: life(7),
+            expects: 9,
+        };
         let mut bytes = hello.encode();
         assert_eq!(Hello::decode(&bytes), Some(hello));
         assert_eq!(Hello::decode(&bytes[1..]), None);

@@ -123,7 +123,11 @@ impl Drop for Running {
 
 impl Hub {
     /// A hub without links. `incoming` are the streams that other nodes open.
-    pub fn new(parts: Parts, incoming: mpsc::Receiver<Incoming>, tasks: Tasks) -> (Self, HubHandle) {
+    pub fn new(
+        parts: Parts,
+        incoming: mpsc::Receiver<Incoming>,
+        tasks: Tasks,
+    ) -> (Self, HubHandle) {
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (report_in, report) = watch::channel(Index(0));
         let shared = Shared {
@@ -131,7 +135,10 @@ impl Hub {
             channels: parts.channels,
             directory: parts.directory,
             queues: parts.queues,
-            inbound: Inbound { inbox: parts.inbox, shards: parts.shards },
+            inbound: Inbound {
+                inbox: parts.inbox,
+                shards: parts.shards,
+            },
             window: parts.window,
             trust_refused: parts.trust_refused,
             events: parts.events,
@@ -146,7 +153,13 @@ impl Hub {
             me: None,
             links: HashMap::new(),
         };
-        (hub, HubHandle { commands: commands_in, report: Arc::new(report_in) })
+        (
+            hub,
+            HubHandle {
+                commands: commands_in,
+                report: Arc::new(report_in),
+            },
+        )
     }
 
     /// Runs until the node stops or nobody can say anything to it any more.
@@ -171,7 +184,8 @@ impl Hub {
             None => (None, Vec::new()),
         };
         if me != self.me {
-            self.links.retain(|slot, running| drop_link(&self.shared.queues, *slot, running));
+            self.links
+                .retain(|slot, running| drop_link(&self.shared.queues, *slot, running));
             self.me = me;
         }
         self.links.retain(|slot, running| {
@@ -205,14 +219,22 @@ impl Hub {
             task.run().await;
             Ok::<(), std::io::Error>(())
         });
-        self.links.insert(peer.slot, Running { peer, accepted: accepted_in, stop });
+        self.links.insert(
+            peer.slot,
+            Running {
+                peer,
+                accepted: accepted_in,
+                stop,
+            },
+        );
     }
 
     /// Waits for the hello of a stream beside the hub: a silent one must not hold the others up.
     fn greet(&self, mut incoming: Incoming) {
         let hellos = self.hellos.0.clone();
         self.tasks.spawn(Kind::Request, async move {
-            let hello = tokio::time::timeout(HELLO_PATIENCE, read_hello(&mut incoming.frames)).await;
+            let hello =
+                tokio::time::timeout(HELLO_PATIENCE, read_hello(&mut incoming.frames)).await;
             match hello.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello came"))) {
                 Ok(hello) => {
                     let _ = hellos.send(Accepted { hello, incoming }).await;
@@ -227,13 +249,16 @@ impl Hub {
 
     fn hand_over(&self, accepted: Accepted) {
         let hello = accepted.hello;
-        let running = self.links.values().find(|running| {
-            running.peer.incarnation == hello.from && self.me == Some(hello.to)
-        });
+        let running = self
+            .links
+            .values()
+            .find(|running| running.peer.incarnation == hello.from && self.me == Some(hello.to));
         let refused = match running {
-            Some(running) if running.peer.node < self.shared.node => {
-                running.accepted.try_send(accepted).err().map(mpsc::error::TrySendError::into_inner)
-            }
+            Some(running) if running.peer.node < self.shared.node => running
+                .accepted
+                .try_send(accepted)
+                .err()
+                .map(mpsc::error::TrySendError::into_inner),
             _ => Some(accepted),
         };
         if let Some(Accepted { incoming, .. }) = refused {
@@ -257,12 +282,17 @@ fn drop_link(queues: &PeerQueues, slot: NodeSlot, running: &Running) -> bool {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("me", &self.me).field("links", &self.links.len()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("me", &self.me)
+            .field("links", &self.links.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }

@@ -58,6 +58,8 @@ impl Inbound {
 
 impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbound").field("shards", &self.shards).finish_non_exhaustive()
+        f.debug_struct("Inbound")
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Whether a new connection to host:port is refused, and that can be believed.
 pub(super) async fn is_gone(address: &str, trust_refused: bool) -> bool {
     let look = async {
-        let Ok(found) = lookup_host(address).await else { return false };
+        let Ok(found) = lookup_host(address).await else {
+            return false;
+        };
         let mut any = false;
         for address in found {
             let believed = trust_refused || address.ip().is_loopback();

@@ -138,7 +138,9 @@ impl LinkTask {
         }
         let accepted = match self.next.take() {
             Some(accepted) => accepted,
-            None => tokio::time::timeout(pause, self.accepted.recv()).await.ok()??,
+            None => tokio::time::timeout(pause, self.accepted.recv())
+                .await
+                .ok()??,
         };
         self.accept(accepted)
     }
@@ -149,14 +151,24 @@ impl LinkTask {
         let client = self.shared.channels.client(&endpoint, Purpose::Link);
         let mut client = client.map_err(|error| Status::internal(error.to_string()))?;
         let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
-        frames.send(self.hello()).await.map_err(|_| Status::internal("no room for a hello"))?;
-        let mut incoming = client.link(ReceiverStream::new(outgoing)).await?.into_inner();
+        frames
+            .send(self.hello())
+            .await
+            .map_err(|_| Status::internal("no room for a hello"))?;
+        let mut incoming = client
+            .link(ReceiverStream::new(outgoing))
+            .await?
+            .into_inner();
         let hello = read_hello(&mut incoming).await?;
         if hello.from != self.peer.incarnation || hello.to != self.me {
             return Err(Status::failed_precondition("another incarnation answered"));
         }
         let outgoing = Outgoing::Dialled(frames);
-        Ok(Wire { outgoing, incoming, peer_expects: hello.expects })
+        Ok(Wire {
+            outgoing,
+            incoming,
+            peer_expects: hello.expects,
+        })
     }
 
     fn accept(&self, accepted: Accepted) -> Option<Wire> {
@@ -170,15 +182,28 @@ impl LinkTask {
         let (frames, outgoing) = mpsc::channel(FRAMES_AHEAD);
         frames.try_send(Ok(self.hello())).ok()?;
         // Gone again: the next one will come.
-        incoming.answer.send(Ok(ReceiverStream::new(outgoing))).ok()?;
+        incoming
+            .answer
+            .send(Ok(ReceiverStream::new(outgoing)))
+            .ok()?;
         let outgoing = Outgoing::Accepted(frames);
-        Some(Wire { outgoing, incoming: incoming.frames, peer_expects: hello.expects })
+        Some(Wire {
+            outgoing,
+            incoming: incoming.frames,
+            peer_expects: hello.expects,
+        })
     }
 
     fn hello(&self) -> LinkFrame {
         let (from, to) = (self.me, self.peer.incarnation);
-        let hello = Hello { from, to, expects: self.link.expects() };
-        LinkFrame { body: hello.encode().into() }
+        let hello = Hello {
+            from,
+            to,
+            expects: self.link.expects(),
+        };
+        LinkFrame {
+            body: hello.encode().into(),
+        }
     }
 
     async fn is_peer_gone(&self) -> bool {
@@ -191,7 +216,9 @@ impl LinkTask {
     /// Carries frames both ways until the stream ends.
     async fn carry(&mut self, mut wire: Wire) -> End {
         let queues = self.shared.queues.clone();
-        let Some(queue) = queues.get(self.peer.slot) else { return End::Closed };
+        let Some(queue) = queues.get(self.peer.slot) else {
+            return End::Closed;
+        };
         let from = Origin::Node(self.peer.slot, self.peer.incarnation);
         let mut waiting: Option<Frame> = None;
         loop {
@@ -255,17 +282,27 @@ impl LinkTask {
             count += 1;
         }
         if count != frame.batch.len() {
-            return Err(broken(&"a batch has another number of messages than it says"));
+            return Err(broken(
+                &"a batch has another number of messages than it says",
+            ));
         }
         let before = self.link.peer_report();
-        let received = self.link.handle_frame(frame).map_err(|error| broken(&error))?;
+        let received = self
+            .link
+            .handle_frame(frame)
+            .map_err(|error| broken(&error))?;
         if let Received::New(batch, taken) = received {
             self.shared.inbound.deliver(from, batch, taken);
         }
         let index = self.link.peer_report();
         if index > before {
             let (slot, incarnation) = (self.peer.slot, self.peer.incarnation);
-            self.tell(PeerEvent::Report { slot, incarnation, index }).await;
+            self.tell(PeerEvent::Report {
+                slot,
+                incarnation,
+                index,
+            })
+            .await;
         }
         Ok(())
     }
@@ -276,7 +313,12 @@ impl LinkTask {
 
     async fn say(&self, state: LinkState) {
         let (slot, incarnation) = (self.peer.slot, self.peer.incarnation);
-        self.tell(PeerEvent::Link { slot, incarnation, state }).await;
+        self.tell(PeerEvent::Link {
+            slot,
+            incarnation,
+            state,
+        })
+        .await;
     }
 
     async fn tell(&self, event: PeerEvent) {

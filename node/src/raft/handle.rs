@@ -31,7 +31,7 @@ use super::{
     types::Raft,
     wire::GROUP,
 };
-use crate::link::{Channels, Client, Home, Purpose};
+use crate::link::{Channels, Client, Endpoint, Home, Purpose};
 
 /// openraft with our state machine.
 pub(super) type RaftNode = Raft<Machine>;
@@ -204,6 +204,12 @@ impl Handle {
         self.status().members
     }
 
+    /// Where a member is reached.
+    pub fn endpoint(&self, node: NodeId) -> Option<Endpoint> {
+        let member = self.members().into_iter().find(|member| member.node == node)?;
+        Some(Endpoint { name: member.name, address: member.address })
+    }
+
     /// How the consensus stands.
     pub fn status(&self) -> Status {
         self.shared.status()
@@ -238,7 +244,7 @@ impl Handle {
             .is_ok_and(|moved| moved.is_ok())
     }
 
-    /// Starts a snapshot now, for tests and backups; `purge` also drops the log up to it.
+    /// Starts a snapshot now, for tests and backups; the log behind it is purged as by the settings.
     pub async fn trigger_snapshot(&self) -> bool {
         self.shared.raft.trigger().snapshot().await.is_ok()
     }

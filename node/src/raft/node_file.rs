@@ -252,3 +252,52 @@ fn write(path: &Path, content: &Content) -> Result<(), NodeFileError> {
         .and_then(|folder| folder.sync_all())
         .map_err(io("sync the folder of"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::testing::Folder;
+
+    #[test]
+    fn a_folder_keeps_its_node_and_its_cluster() {
+        let folder = Folder::new("node-file");
+        let file = NodeFile::open(folder.path()).unwrap();
+        assert_eq!(file.home().cluster(), None);
+        let (ours, theirs) = (random_cluster().unwrap(), random_cluster().unwrap());
+        let peer = Peer {
+            name: "node-0".into(),
+            addr: "127.0.0.1:1".into(),
+        };
+        file.found(&ours, vec![Founder::new(file.node(), &peer)])
+            .unwrap();
+        assert!(matches!(
+            file.join(&theirs),
+            Err(NodeFileError::OtherCluster { .. })
+        ));
+
+        let again = NodeFile::open(folder.path()).unwrap();
+        assert_eq!(again.node(), file.node());
+        assert_eq!(again.home().cluster(), Some(ours.clone()));
+        assert_eq!(again.founders(), [(file.node().0, peer)]);
+        again.join(&ours).unwrap();
+        assert!(again.join(&theirs).is_err());
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_new_node() {
+        let folder = Folder::new("node-file-damaged");
+        for text in [
+            "",
+            "node_id = 7",
+            "node_id = \"x\"",
+            "node_id = \"1\"\ncluster_id = \"1\"",
+        ] {
+            fs::write(folder.path().join(NAME), text).unwrap();
+            let opened = NodeFile::open(folder.path());
+            assert!(
+                matches!(opened, Err(NodeFileError::Damaged { .. })),
+                "{text:?}"
+            );
+        }
+    }
+}

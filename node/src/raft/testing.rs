@@ -35,7 +35,6 @@ pub(crate) struct Seen {
 pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) file: Arc<NodeFile>,
-    pub(crate) channels: Arc<Channels>,
     pub(crate) seen: watch::Receiver<Seen>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -64,10 +63,20 @@ impl Nodes {
             let home = NodeFile::open(&data).unwrap().home().clone();
             let any = "127.0.0.1:0".parse().unwrap();
             let server = Server::bind(any, credentials, home).await.unwrap();
-            seeds.push(Endpoint { name, address: server.address().to_string() });
+            seeds.push(Endpoint {
+                name,
+                address: server.address().to_string(),
+            });
             servers.push(Some(server));
         }
-        Self { folder, ca, seeds, expect: count, tune, running: Mutex::new(servers) }
+        Self {
+            folder,
+            ca,
+            seeds,
+            expect: count,
+            tune,
+            running: Mutex::new(servers),
+        }
     }
 
     pub(crate) async fn start_all(&self) -> Vec<Node> {
@@ -88,7 +97,9 @@ impl Nodes {
         drop(self.running.lock().unwrap()[at].take());
         let address: SocketAddr = seed.address.parse().unwrap();
         let home = file.home().clone();
-        let server = Server::bind(address, credentials.clone(), home.clone()).await.unwrap();
+        let server = Server::bind(address, credentials.clone(), home.clone())
+            .await
+            .unwrap();
         let runtime = tokio::runtime::Handle::current();
         let channels = Arc::new(Channels::new(credentials, home, runtime.clone()).unwrap());
         let mut settings = Settings::new(data, seed.address.clone());
@@ -98,12 +109,20 @@ impl Nodes {
         let (starter, feeds) = feeds();
         let (seen_in, seen) = watch::channel(Seen::default());
         let control = tokio::spawn(control(feeds, seen_in));
-        let (handle, service) =
-            starter.start(settings, Arc::clone(&file), Arc::clone(&channels), runtime).await.unwrap();
+        let (handle, service) = starter
+            .start(settings, Arc::clone(&file), channels, runtime)
+            .await
+            .unwrap();
         let stop = CancellationToken::new();
         let stopping = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move { server.serve(service, stopping).await.unwrap() });
-        Node { handle, file, channels, seen, stop, tasks: vec![control, serving] }
+        Node {
+            handle,
+            file,
+            seen,
+            stop,
+            tasks: vec![control, serving],
+        }
     }
 }
 
@@ -120,7 +139,10 @@ impl Node {
 
     /// Waits for a leader that this node knows.
     pub(crate) async fn leader(&self) -> NodeId {
-        self.leadership(|now| now.leader.is_some()).await.leader.unwrap()
+        self.leadership(|now| now.leader.is_some())
+            .await
+            .leader
+            .unwrap()
     }
 
     pub(crate) async fn leadership(&self, fits: impl FnMut(&Leadership) -> bool) -> Leadership {
@@ -150,7 +172,9 @@ impl Node {
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, write).await.expect("a write in time")
+        tokio::time::timeout(DEADLINE, write)
+            .await
+            .expect("a write in time")
     }
 }
 
@@ -161,11 +185,18 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "{what} did not come in time");
+    assert!(
+        tokio::time::timeout(DEADLINE, waiting).await.is_ok(),
+        "{what} did not come in time"
+    );
 }
 
 pub(crate) fn entry(nonce: u64) -> Arc<Entry> {
-    Arc::new(Entry::NodeUp { node: NodeId(7), name: "seven".into(), nonce })
+    Arc::new(Entry::NodeUp {
+        node: NodeId(7),
+        name: "seven".into(),
+        nonce,
+    })
 }
 
 async fn control(mut feeds: Feeds, seen: watch::Sender<Seen>) {

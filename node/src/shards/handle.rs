@@ -176,4 +176,8 @@ impl ShardInbox for Shards {
     fn push_taken(&self, shard: ShardId, from: Origin, tokens: Vec<Token>) {
         self.push(shard, Item::Taken(from, tokens));
     }
+
+    fn is_full(&self, shard: ShardId) -> bool {
+        self.inner.mailboxes.get(usize::from(shard.0)).is_some_and(|mailbox| mailbox.is_full())
+    }
 }

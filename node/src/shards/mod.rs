@@ -19,3 +19,4 @@ mod read;
 
 pub use handle::{Options, REQUESTS, Shards};
 pub use handover::{Door, Handover};
+pub use peer_queue::{PeerQueue, PeerQueues, ShardInbox};

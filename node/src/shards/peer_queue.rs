@@ -88,7 +88,8 @@ impl PeerQueue {
         let all = std::mem::take(&mut *items);
         let (mine, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| item.to == to);
         items.extend(rest.into_iter().filter(|item| item.to > to));
-        self.waiting.store(items.iter().map(Parcelled::bytes).sum(), Ordering::Relaxed);
+        self.waiting
+            .store(items.iter().map(Parcelled::bytes).sum(), Ordering::Relaxed);
         mine
     }
 
@@ -107,7 +108,8 @@ impl PeerQueue {
         let mut items = self.lock();
         self.floor.fetch_max(oldest.0.0, Ordering::Relaxed);
         items.retain(|item| item.to >= oldest);
-        self.waiting.store(items.iter().map(Parcelled::bytes).sum(), Ordering::Relaxed);
+        self.waiting
+            .store(items.iter().map(Parcelled::bytes).sum(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Parcelled>> {
@@ -136,14 +138,18 @@ impl PeerQueues {
 
 impl Default for PeerQueues {
     fn default() -> Self {
-        Self { by_slot: (0..NodeSlot::MAX).map(|_| PeerQueue::default()).collect() }
+        Self {
+            by_slot: (0..NodeSlot::MAX).map(|_| PeerQueue::default()).collect(),
+        }
     }
 }
 
 impl fmt::Debug for PeerQueues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queued: usize = self.by_slot.iter().map(PeerQueue::queued_bytes).sum();
-        f.debug_struct("PeerQueues").field("queued_bytes", &queued).finish()
+        f.debug_struct("PeerQueues")
+            .field("queued_bytes", &queued)
+            .finish()
     }
 }
 
@@ -162,7 +168,12 @@ mod tests {
     }
 
     fn taken(queue: &PeerQueue, to: u64) -> Vec<u64> {
-        queue.take_all(life(to)).into_iter().flat_map(|i| i.taken).map(|t| t.0).collect()
+        queue
+            .take_all(life(to))
+            .into_iter()
+            .flat_map(|i| i.taken)
+            .map(|t| t.0)
+            .collect()
     }
 
     #[test]

@@ -29,8 +29,10 @@ pub enum Error {
 /// # Errors
 /// If the level cannot be parsed, or logging runs already.
 pub fn start(log: &Log) -> Result<(), Error> {
+    // openraft repeats at each try what this node says once; what is fatal in it the room `raft` reports.
+    let quiet = if log.level.contains("openraft") { "" } else { ",openraft=off" };
     let filter = EnvFilter::builder()
-        .parse(&log.level)
+        .parse(format!("{}{quiet}", log.level))
         .map_err(|source| Error::Level { found: log.level.clone(), source })?;
     let json = match log.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),

@@ -94,7 +94,8 @@ impl Trial {
                 let key = (node, incarnation, shard, text);
                 self.live.entry(key).or_default().push(self.ticket);
                 self.asked.insert(self.ticket, key);
-                self.world.subscribe(node, shard, self.ticket, &[TEXTS[text]]);
+                self.world
+                    .subscribe(node, shard, self.ticket, &[TEXTS[text]]);
             }
             Step::Unsubscribe { node, shard, text } => {
                 let Some(incarnation) = self.world.nodes[node].control.incarnation() else {
@@ -132,7 +133,9 @@ impl Trial {
             Step::Read { node } => {
                 let index = Index(self.world.log.len() as u64);
                 for ticket in std::mem::take(&mut self.world.nodes[node].reads) {
-                    self.world.nodes[node].control.handle_read_index(now, ticket, Some(index));
+                    self.world.nodes[node]
+                        .control
+                        .handle_read_index(now, ticket, Some(index));
                 }
                 self.world.settle();
             }
@@ -140,9 +143,13 @@ impl Trial {
             Step::Elect { node } => {
                 self.term += 1;
                 let (term, before) = (self.term, self.world.leader);
-                self.world.nodes[before].control.handle_leadership(now, false, term);
+                self.world.nodes[before]
+                    .control
+                    .handle_leadership(now, false, term);
                 self.world.leader = node;
-                self.world.nodes[node].control.handle_leadership(now, true, term);
+                self.world.nodes[node]
+                    .control
+                    .handle_leadership(now, true, term);
                 self.world.settle();
             }
         }
@@ -251,7 +258,9 @@ impl Trial {
             let incarnation = self.world.incarnation(n);
             for (text, name) in TEXTS.iter().enumerate() {
                 let wants = (0..2).any(|shard| {
-                    self.live.get(&(n, incarnation, shard, text)).is_some_and(|all| !all.is_empty())
+                    self.live
+                        .get(&(n, incarnation, shard, text))
+                        .is_some_and(|all| !all.is_empty())
                 });
                 let nodes = state.interest_nodes(SPACE(), &filter(name));
                 if nodes.contains(self.world.slot(n)) != wants {
@@ -299,6 +308,9 @@ fn random_delays_find_the_planted_bugs() {
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
         let mut draw = || steps().new_tree(&mut runner).unwrap().current();
-        assert!((0..1_000).any(|_| Trial::run(Some(plant), &draw()).is_err()), "{plant:?} not found");
+        assert!(
+            (0..1_000).any(|_| Trial::run(Some(plant), &draw()).is_err()),
+            "{plant:?} not found"
+        );
     }
 }

@@ -4,7 +4,11 @@ use super::{testing::*, *};
 use crate::replica::Command;
 
 fn ends(world: &World) -> usize {
-    world.commands().iter().filter(|c| matches!(c, Command::EndNode { .. })).count()
+    world
+        .commands()
+        .iter()
+        .filter(|c| matches!(c, Command::EndNode { .. }))
+        .count()
 }
 
 #[test]
@@ -23,12 +27,20 @@ fn a_node_without_a_lease_for_down_after_is_ended_once_and_swept() {
     assert!(state.up().0.count_ones() == 2 && state.ended().count() == 0);
     assert_eq!(state.interest_count(), 0, "what it left is swept");
     let sweeps = world.commands();
-    let sweeps = sweeps.iter().filter(|c| matches!(c, Command::Sweep { incarnation } if *incarnation == gone));
+    let sweeps = sweeps
+        .iter()
+        .filter(|c| matches!(c, Command::Sweep { incarnation } if *incarnation == gone));
     assert_eq!(sweeps.count(), 1);
-    let last = world.nodes[0].outputs.iter().rev().find_map(|output| match output {
-        Output::Links { links: Some((_, peers)) } => Some(peers.len()),
-        _ => None,
-    });
+    let last = world.nodes[0]
+        .outputs
+        .iter()
+        .rev()
+        .find_map(|output| match output {
+            Output::Links {
+                links: Some((_, peers)),
+            } => Some(peers.len()),
+            _ => None,
+        });
     assert_eq!(last, Some(1));
 }
 
@@ -64,7 +76,9 @@ fn a_refused_connection_ends_that_incarnation_early_also_if_seen_before_the_elec
     world.nodes[0].does.apply = false;
     world.nodes[0].does.propose = false;
     for state in [LinkState::Connected, LinkState::Refused] {
-        world.nodes[1].control.handle_link(now, slot, incarnation, state);
+        world.nodes[1]
+            .control
+            .handle_link(now, slot, incarnation, state);
     }
     world.settle();
     assert_eq!(ends(&world), 0, "only the leader ends");
@@ -85,7 +99,10 @@ fn lone_leader_serves(plant: Option<Plant>) -> bool {
 #[test]
 fn a_leader_without_a_majority_loses_its_own_lease() {
     assert!(!lone_leader_serves(None));
-    assert!(lone_leader_serves(Some(Plant::UnconfirmedLeader)), "planted bug not seen");
+    assert!(
+        lone_leader_serves(Some(Plant::UnconfirmedLeader)),
+        "planted bug not seen"
+    );
 }
 
 #[test]
@@ -95,11 +112,18 @@ fn peers_that_could_not_be_reached_for_down_after_are_in_the_renewal() {
     world.start();
     world.advance(10_000);
     let unreachable = |world: &World, n: usize| {
-        world.nodes[n].outputs.iter().rev().find_map(|output| match output {
-            Output::Renew { renewal, .. } => Some(renewal.unreachable),
-            _ => None,
-        })
+        world.nodes[n]
+            .outputs
+            .iter()
+            .rev()
+            .find_map(|output| match output {
+                Output::Renew { renewal, .. } => Some(renewal.unreachable),
+                _ => None,
+            })
     };
     assert_eq!(unreachable(&world, 1), Some(Default::default()));
-    assert!(unreachable(&world, 0).unwrap().contains(world.slot(1)), "its own link never stood");
+    assert!(
+        unreachable(&world, 0).unwrap().contains(world.slot(1)),
+        "its own link never stood"
+    );
 }

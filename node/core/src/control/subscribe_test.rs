@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::{testing::*, *};
 use crate::{
+    catalog::{Credential, Password, Resource},
     codec::QoS,
     ids::{Actor, ClientId, ConnId, Epoch, Principal, ResourceId, SessionKey, SpaceId},
     message::{Request, Ticket},
-    catalog::{Credential, Password, Resource},
     reason::Close,
     replica::{Claim, Command, Delivery, Effect, Entry, Lane, Outcome, Refusal, Store},
     router::Table,
@@ -30,15 +30,23 @@ fn delivery(text: &str) -> Effect {
 }
 
 fn last_table(world: &World, n: usize) -> Arc<Table> {
-    let tables = world.nodes[n].events.iter().rev().filter_map(|(_, event)| match event {
-        Event::Adopt(table) => Some(Arc::clone(table)),
-        _ => None,
-    });
+    let tables = world.nodes[n]
+        .events
+        .iter()
+        .rev()
+        .filter_map(|(_, event)| match event {
+            Event::Adopt(table) => Some(Arc::clone(table)),
+            _ => None,
+        });
     tables.take(1).next().unwrap()
 }
 
 fn count(world: &World, n: usize, is: impl Fn(&Event) -> bool) -> usize {
-    world.nodes[n].events.iter().filter(|(_, event)| is(event)).count()
+    world.nodes[n]
+        .events
+        .iter()
+        .filter(|(_, event)| is(event))
+        .count()
 }
 
 #[test]
@@ -47,7 +55,10 @@ fn a_first_subscription_is_answered_after_interest_masks_and_reports() {
     world.subscribe(0, 1, 7, &["a", "b"]);
     assert!(world.is_subscribed(0, 7));
     let events = &world.nodes[0].events;
-    let answered = events.iter().position(|(_, e)| matches!(e, Event::Subscribed { .. })).unwrap();
+    let answered = events
+        .iter()
+        .position(|(_, e)| matches!(e, Event::Subscribed { .. }))
+        .unwrap();
     let masks = events.iter().position(|(_, event)| match event {
         Event::Adopt(table) => table.routes.find(&SPACE(), "a").shards.contains(ShardId(1)),
         _ => false,
@@ -56,7 +67,10 @@ fn a_first_subscription_is_answered_after_interest_masks_and_reports() {
     assert_eq!(world.commands().len(), 2);
     let at_peer = last_table(&world, 1).routes.find(&SPACE(), "a");
     assert!(at_peer.nodes.contains(world.slot(0)) && at_peer.shards.is_empty());
-    let reads = world.nodes[0].outputs.iter().filter(|o| matches!(o, Output::ReadIndex { .. }));
+    let reads = world.nodes[0]
+        .outputs
+        .iter()
+        .filter(|o| matches!(o, Output::ReadIndex { .. }));
     assert_eq!(reads.count(), 0, "its own interest is the read index");
 }
 
@@ -66,7 +80,10 @@ fn no_answer_before_own_shards_have_adopted_the_mask() {
     world.nodes[0].does.adopt = false;
     world.subscribe(0, 0, 1, &["a"]);
     world.adopt(0);
-    assert!(!world.is_subscribed(0, 1), "the table with the interest is still to be adopted");
+    assert!(
+        !world.is_subscribed(0, 1),
+        "the table with the interest is still to be adopted"
+    );
     world.adopt(0);
     assert!(world.is_subscribed(0, 1));
     world.subscribe(0, 1, 2, &["a"]);
@@ -100,7 +117,10 @@ fn answered_before_adoption(plant: Option<Plant>) -> bool {
 #[test]
 fn an_index_is_reported_only_when_every_shard_has_adopted_it() {
     assert!(!answered_before_adoption(None));
-    assert!(answered_before_adoption(Some(Plant::ReportBeforeAdoption)), "planted bug not seen");
+    assert!(
+        answered_before_adoption(Some(Plant::ReportBeforeAdoption)),
+        "planted bug not seen"
+    );
 }
 
 #[test]
@@ -114,7 +134,10 @@ fn a_renewal_carries_only_what_every_shard_has_adopted() {
     assert_eq!(world.nodes[1].renewals[0].1.applied, Index(before));
     world.adopt(1);
     world.advance(300);
-    assert_eq!(world.nodes[1].renewals.last().unwrap().1.applied, Index(before + 1));
+    assert_eq!(
+        world.nodes[1].renewals.last().unwrap().1.applied,
+        Index(before + 1)
+    );
 }
 
 #[test]
@@ -124,7 +147,10 @@ fn entries_that_change_no_route_are_reported_without_a_table() {
     world.commit_nothing();
     world.settle();
     world.advance(10);
-    assert_eq!(world.nodes[0].control.covered(), Index(world.log.len() as u64));
+    assert_eq!(
+        world.nodes[0].control.covered(),
+        Index(world.log.len() as u64)
+    );
     assert_eq!(count(&world, 0, |e| matches!(e, Event::Adopt(_))), 0);
     assert_eq!(world.nodes[0].report, Index(world.log.len() as u64));
 }
@@ -136,7 +162,11 @@ fn while_a_table_is_on_its_way_changes_join_in_the_next_one() {
     for n in 0..50 {
         world.subscribe(0, 0, n, &[&format!("f/{n}")]);
     }
-    assert_eq!(count(&world, 0, |e| matches!(e, Event::Adopt(_))), 2, "one a shard");
+    assert_eq!(
+        count(&world, 0, |e| matches!(e, Event::Adopt(_))),
+        2,
+        "one a shard"
+    );
     world.adopt(0);
     world.adopt(0);
     assert_eq!(count(&world, 0, |e| matches!(e, Event::Adopt(_))), 4);
@@ -162,7 +192,10 @@ fn has_stale_view(plant: Option<Plant>) -> bool {
 #[test]
 fn a_second_subscriber_gets_its_view_at_a_read_index() {
     assert!(!has_stale_view(None));
-    assert!(has_stale_view(Some(Plant::ViewWithoutReadIndex)), "planted bug not seen");
+    assert!(
+        has_stale_view(Some(Plant::ViewWithoutReadIndex)),
+        "planted bug not seen"
+    );
 }
 
 #[test]
@@ -175,7 +208,9 @@ fn one_read_index_round_serves_all_that_came_before_it_was_asked() {
     }
     assert_eq!(world.nodes[0].reads.len(), 1);
     let (now, first) = (world.now, world.nodes[0].reads[0]);
-    world.nodes[0].control.handle_read_index(now, first, Some(Index(1)));
+    world.nodes[0]
+        .control
+        .handle_read_index(now, first, Some(Index(1)));
     world.settle();
     assert!(world.is_subscribed(0, 2) && !world.is_subscribed(0, 3));
     assert_eq!(world.nodes[0].reads.len(), 2);
@@ -184,7 +219,10 @@ fn one_read_index_round_serves_all_that_came_before_it_was_asked() {
     world.settle();
     world.nodes[0].does.read = true;
     world.advance(100);
-    assert!((3..6).all(|ticket| world.is_subscribed(0, ticket)), "asked again after a failure");
+    assert!(
+        (3..6).all(|ticket| world.is_subscribed(0, ticket)),
+        "asked again after a failure"
+    );
 }
 
 /// Whether node 1 still routes to a subscriber that came right after the last one went, when the liveness
@@ -196,20 +234,35 @@ fn is_routed_after_a_change(plant: Option<Plant>) -> bool {
     world.unsubscribe(0, 0, &["a"]);
     world.subscribe(0, 0, 2, &["a"]);
     let mut held = std::mem::take(&mut world.nodes[0].proposals);
-    held.sort_by_key(|(_, entry)| matches!(entry, Entry::Batch { lane: Lane::Liveness, .. }));
+    held.sort_by_key(|(_, entry)| {
+        matches!(
+            entry,
+            Entry::Batch {
+                lane: Lane::Liveness,
+                ..
+            }
+        )
+    });
     world.nodes[0].does.propose = true;
     for (ticket, entry) in held {
         world.commit(0, ticket, entry);
         world.settle();
     }
     assert!(world.is_subscribed(0, 2));
-    last_table(&world, 1).routes.find(&SPACE(), "a").nodes.contains(world.slot(0))
+    last_table(&world, 1)
+        .routes
+        .find(&SPACE(), "a")
+        .nodes
+        .contains(world.slot(0))
 }
 
 #[test]
 fn the_end_of_an_interest_never_overtakes_its_next_beginning() {
     assert!(is_routed_after_a_change(None));
-    assert!(!is_routed_after_a_change(Some(Plant::RemoveOvertakesAdd)), "planted bug not seen");
+    assert!(
+        !is_routed_after_a_change(Some(Plant::RemoveOvertakesAdd)),
+        "planted bug not seen"
+    );
 }
 
 #[test]
@@ -218,9 +271,21 @@ fn only_the_first_and_the_last_subscriber_of_a_filter_make_a_command() {
     world.subscribe(0, 0, 1, &["a", "a"]);
     world.subscribe(0, 1, 2, &["a"]);
     world.unsubscribe(0, 0, &["a"]);
-    assert!(last_table(&world, 0).routes.find(&SPACE(), "a").shards.contains(ShardId(0)));
+    assert!(
+        last_table(&world, 0)
+            .routes
+            .find(&SPACE(), "a")
+            .shards
+            .contains(ShardId(0))
+    );
     world.unsubscribe(0, 0, &["a"]);
-    assert!(!last_table(&world, 0).routes.find(&SPACE(), "a").shards.contains(ShardId(0)));
+    assert!(
+        !last_table(&world, 0)
+            .routes
+            .find(&SPACE(), "a")
+            .shards
+            .contains(ShardId(0))
+    );
     assert_eq!(world.commands().len(), 1);
     world.unsubscribe(0, 1, &["a", "a", "b"]);
     assert!(matches!(
@@ -249,7 +314,13 @@ fn a_subscriber_that_nobody_can_serve_fails_in_the_end() {
     world.nodes[1].does.report = false;
     world.subscribe(0, 0, 1, &["a"]);
     world.advance(9_100);
-    assert_eq!(count(&world, 0, |e| matches!(e, Event::SubscribeFailed { ticket: Ticket(1) })), 1);
+    assert_eq!(
+        count(&world, 0, |e| matches!(
+            e,
+            Event::SubscribeFailed { ticket: Ticket(1) }
+        )),
+        1
+    );
     world.deliver_report(1);
     world.settle();
     assert!(!world.is_subscribed(0, 1));
@@ -262,7 +333,14 @@ fn a_path_change_waits_for_the_report_of_all_nodes() {
     world.commit_nothing();
     world.settle();
     let index = Index(world.log.len() as u64);
-    world.request(0, 0, Request::Barrier { ticket: Ticket(5), index });
+    world.request(
+        0,
+        0,
+        Request::Barrier {
+            ticket: Ticket(5),
+            index,
+        },
+    );
     world.advance(50);
     let reached = |world: &World| count(world, 0, |e| matches!(e, Event::BarrierReached { .. }));
     assert_eq!(reached(&world), 0);
@@ -278,7 +356,10 @@ fn id(n: u8) -> ResourceId {
 /// Node 0 alone, with a broker that has a password.
 fn with_broker() -> (World, Claim) {
     let mut world = World::serving(1, None);
-    let password = Password { id: id(9), phc: "$x".into() };
+    let password = Password {
+        id: id(9),
+        phc: "$x".into(),
+    };
     let commands = vec![
         Command::Create(Resource::Folder { id: id(1) }),
         Command::Create(Resource::Broker {
@@ -289,16 +370,43 @@ fn with_broker() -> (World, Claim) {
         }),
     ];
     // As another node's lane would bring it.
-    world.log.push(Entry::NodeUp { node: NodeId(99), name: "x".into(), nonce: 1 });
+    world.log.push(Entry::NodeUp {
+        node: NodeId(99),
+        name: "x".into(),
+        nonce: 1,
+    });
     let incarnation = Incarnation(crate::ids::Position::new(Index(world.log.len() as u64), 0));
-    world.log.push(Entry::Batch { incarnation, lane: Lane::Work, first: 1, commands });
-    let end = vec![Command::EndNode { node: NodeId(99), incarnation }];
-    world.log.push(Entry::Batch { incarnation, lane: Lane::Work, first: 3, commands: end });
+    world.log.push(Entry::Batch {
+        incarnation,
+        lane: Lane::Work,
+        first: 1,
+        commands,
+    });
+    let end = vec![Command::EndNode {
+        node: NodeId(99),
+        incarnation,
+    }];
+    world.log.push(Entry::Batch {
+        incarnation,
+        lane: Lane::Work,
+        first: 3,
+        commands: end,
+    });
     world.settle();
-    let principal = Principal { space: SpaceId::Broker(id(3)), actor: Actor::Broker };
+    let principal = Principal {
+        space: SpaceId::Broker(id(3)),
+        actor: Actor::Broker,
+    };
     let claim = Claim {
-        key: SessionKey { principal, client_id: ClientId("c".into()) },
-        conn: ConnId { shard: ShardId(1), slot: 4, generation: 1 },
+        key: SessionKey {
+            principal,
+            client_id: ClientId("c".into()),
+        },
+        conn: ConnId {
+            shard: ShardId(1),
+            slot: 4,
+            generation: 1,
+        },
         credential: Credential::Password(id(9)),
         will: None,
     };
@@ -306,16 +414,25 @@ fn with_broker() -> (World, Claim) {
 }
 
 fn claimed(world: &World) -> Option<Epoch> {
-    world.nodes[0].events.iter().find_map(|(_, event)| match event {
-        Event::Claimed { epoch, .. } => Some(*epoch),
-        _ => None,
-    })
+    world.nodes[0]
+        .events
+        .iter()
+        .find_map(|(_, event)| match event {
+            Event::Claimed { epoch, .. } => Some(*epoch),
+            _ => None,
+        })
 }
 
 #[test]
 fn claims_and_stores_are_answered_to_their_shard() {
     let (mut world, claim) = with_broker();
-    world.request(0, 1, Request::Claim { claim: claim.clone() });
+    world.request(
+        0,
+        1,
+        Request::Claim {
+            claim: claim.clone(),
+        },
+    );
     let epoch = claimed(&world).unwrap();
     let store = Store {
         space: claim.key.principal.space,
@@ -324,9 +441,26 @@ fn claims_and_stores_are_answered_to_their_shard() {
         payload: Bytes::from_static(b"v"),
         qos: QoS::AtLeastOnce,
     };
-    world.request(0, 1, Request::Store { ticket: Ticket(8), store: store.clone() });
-    let stale = Store { epoch: Epoch::default(), ..store };
-    world.request(0, 1, Request::Store { ticket: Ticket(9), store: stale });
+    world.request(
+        0,
+        1,
+        Request::Store {
+            ticket: Ticket(8),
+            store: store.clone(),
+        },
+    );
+    let stale = Store {
+        epoch: Epoch::default(),
+        ..store
+    };
+    world.request(
+        0,
+        1,
+        Request::Store {
+            ticket: Ticket(9),
+            store: stale,
+        },
+    );
     let stored: Vec<_> = world.nodes[0]
         .events
         .iter()
@@ -342,8 +476,25 @@ fn claims_and_stores_are_answered_to_their_shard() {
             (ShardId(1), Ticket(9), Outcome::Refused(Refusal::StaleEpoch))
         ]
     ));
-    world.request(0, 1, Request::Claim { claim: Claim { credential: Credential::Password(id(1)), ..claim } });
-    let is_refused = |e: &Event| matches!(e, Event::ClaimFailed { why: Close::AuthRevoked, .. });
+    world.request(
+        0,
+        1,
+        Request::Claim {
+            claim: Claim {
+                credential: Credential::Password(id(1)),
+                ..claim
+            },
+        },
+    );
+    let is_refused = |e: &Event| {
+        matches!(
+            e,
+            Event::ClaimFailed {
+                why: Close::AuthRevoked,
+                ..
+            }
+        )
+    };
     assert_eq!(count(&world, 0, is_refused), 1);
 }
 
@@ -351,9 +502,23 @@ fn claims_and_stores_are_answered_to_their_shard() {
 fn a_claim_without_a_quorum_fails_and_is_given_up_if_it_is_applied_later() {
     let (mut world, claim) = with_broker();
     world.nodes[0].does.propose = false;
-    world.request(0, 1, Request::Claim { claim: claim.clone() });
+    world.request(
+        0,
+        1,
+        Request::Claim {
+            claim: claim.clone(),
+        },
+    );
     world.advance(3_000);
-    let is_failed = |e: &Event| matches!(e, Event::ClaimFailed { why: Close::NoQuorum, .. });
+    let is_failed = |e: &Event| {
+        matches!(
+            e,
+            Event::ClaimFailed {
+                why: Close::NoQuorum,
+                ..
+            }
+        )
+    };
     assert_eq!(count(&world, 0, is_failed), 1);
     world.nodes[0].does.propose = true;
     world.advance(5_000);

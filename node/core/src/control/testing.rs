@@ -127,7 +127,10 @@ impl World {
         let mut world = Self::planted(nodes, plant);
         world.start();
         for n in 0..nodes {
-            assert!(world.nodes[n].control.is_serving(world.now), "node {n} serves");
+            assert!(
+                world.nodes[n].control.is_serving(world.now),
+                "node {n} serves"
+            );
         }
         world.clear();
         world
@@ -160,26 +163,42 @@ impl World {
 
     pub(super) fn request(&mut self, n: usize, shard: u8, request: Request) {
         let now = self.now;
-        self.nodes[n].control.handle_request(now, ShardId(shard), request);
+        self.nodes[n]
+            .control
+            .handle_request(now, ShardId(shard), request);
         self.settle();
     }
 
     pub(super) fn subscribe(&mut self, n: usize, shard: u8, ticket: u64, texts: &[&str]) {
         let filters = texts.iter().map(|text| filter(text)).collect();
         let ticket = Ticket(ticket);
-        self.request(n, shard, Request::Subscribe { ticket, space: SPACE(), filters });
+        self.request(
+            n,
+            shard,
+            Request::Subscribe {
+                ticket,
+                space: SPACE(),
+                filters,
+            },
+        );
     }
 
     pub(super) fn unsubscribe(&mut self, n: usize, shard: u8, texts: &[&str]) {
         let filters = texts.iter().map(|text| filter(text)).collect();
-        self.request(n, shard, Request::Unsubscribe { space: SPACE(), filters });
+        self.request(
+            n,
+            shard,
+            Request::Unsubscribe {
+                space: SPACE(),
+                filters,
+            },
+        );
     }
 
     /// Whether the SUBSCRIBE was answered.
     pub(super) fn is_subscribed(&self, n: usize, ticket: u64) -> bool {
-        let answers = |event: &Event| {
-            matches!(event, Event::Subscribed { ticket: of, .. } if of.0 == ticket)
-        };
+        let answers =
+            |event: &Event| matches!(event, Event::Subscribed { ticket: of, .. } if of.0 == ticket);
         self.nodes[n].events.iter().any(|(_, event)| answers(event))
     }
 
@@ -188,7 +207,9 @@ impl World {
         let index = Index(self.log.len() as u64);
         let state = self.nodes[n].replica.clone();
         let now = self.now;
-        self.nodes[n].control.handle_applied(now, vec![Applied { index, effects }], state);
+        self.nodes[n]
+            .control
+            .handle_applied(now, vec![Applied { index, effects }], state);
         self.settle();
     }
 
@@ -207,7 +228,11 @@ impl World {
     pub(super) fn advance(&mut self, millis: u64) {
         let until = Moment(self.now.0 + millis);
         loop {
-            let next = self.nodes.iter_mut().map(|node| node.control.next_deadline()).min();
+            let next = self
+                .nodes
+                .iter_mut()
+                .map(|node| node.control.next_deadline())
+                .min();
             let next = next.unwrap_or(until).max(Moment(self.now.0 + 1));
             if next > until {
                 break;
@@ -225,7 +250,10 @@ impl World {
         }
         self.settle();
         for node in &mut self.nodes {
-            assert!(node.control.next_deadline() > self.now, "a driver would spin");
+            assert!(
+                node.control.next_deadline() > self.now,
+                "a driver would spin"
+            );
         }
     }
 
@@ -256,7 +284,8 @@ impl World {
         let applied = (from..self.log.len())
             .map(|at| node.replica.apply(Index(at as u64 + 1), &self.log[at]))
             .collect();
-        node.control.handle_applied(self.now, applied, node.replica.clone());
+        node.control
+            .handle_applied(self.now, applied, node.replica.clone());
         true
     }
 
@@ -264,7 +293,7 @@ impl World {
         let now = self.now;
         self.nodes[n].outputs.push(output.clone());
         match output {
-            Output::Shard(shard, event) => self.to_shard(n, shard, event),
+            Output::Shard(shard, event) => self.tell_shard(n, shard, event),
             Output::Propose { ticket, entry } => {
                 if self.nodes[n].does.propose {
                     self.commit(n, ticket, (*entry).clone());
@@ -275,7 +304,9 @@ impl World {
             Output::ReadIndex { ticket } => {
                 let index = Index(self.log.len() as u64);
                 if self.nodes[n].does.read {
-                    self.nodes[n].control.handle_read_index(now, ticket, Some(index));
+                    self.nodes[n]
+                        .control
+                        .handle_read_index(now, ticket, Some(index));
                 } else {
                     self.nodes[n].reads.push(ticket);
                 }
@@ -284,14 +315,18 @@ impl World {
                 if self.nodes[n].does.renew {
                     let reply = self.replies.len() as u64;
                     self.replies.insert(reply, (n, ticket));
-                    self.nodes[self.leader].control.handle_renewal(now, reply, renewal);
+                    self.nodes[self.leader]
+                        .control
+                        .handle_renewal(now, reply, renewal);
                 } else {
                     self.nodes[n].renewals.push((ticket, renewal));
                 }
             }
             Output::Confirm { ticket } => {
                 let confirmed = self.has_majority;
-                self.nodes[n].control.handle_confirmed(now, ticket, confirmed);
+                self.nodes[n]
+                    .control
+                    .handle_confirmed(now, ticket, confirmed);
             }
             Output::Grant { reply, granted } => {
                 let (to, ticket) = self.replies[&reply];
@@ -303,11 +338,14 @@ impl World {
                     self.deliver_report(n);
                 }
             }
-            Output::Links { links: Some((_, peers)) } => {
+            Output::Links {
+                links: Some((_, peers)),
+            } => {
                 let node = &mut self.nodes[n];
                 for peer in peers.iter().filter(|_| node.does.link) {
                     let state = LinkState::Connected;
-                    node.control.handle_link(now, peer.slot, peer.incarnation, state);
+                    node.control
+                        .handle_link(now, peer.slot, peer.incarnation, state);
                 }
             }
             Output::Links { links: None } | Output::Drained => {}
@@ -317,7 +355,9 @@ impl World {
     pub(super) fn commit(&mut self, n: usize, ticket: u64, entry: Entry) {
         self.log.push(entry);
         let index = Index(self.log.len() as u64);
-        self.nodes[n].control.handle_proposed(self.now, ticket, Ok(index));
+        self.nodes[n]
+            .control
+            .handle_proposed(self.now, ticket, Ok(index));
     }
 
     /// Gives the last report of a node to all others.
@@ -328,11 +368,13 @@ impl World {
             return;
         };
         for other in (0..self.nodes.len()).filter(|other| *other != n) {
-            self.nodes[other].control.handle_report(self.now, slot, incarnation, index);
+            self.nodes[other]
+                .control
+                .handle_report(self.now, slot, incarnation, index);
         }
     }
 
-    fn to_shard(&mut self, n: usize, shard: ShardId, event: Event) {
+    fn tell_shard(&mut self, n: usize, shard: ShardId, event: Event) {
         let node = &mut self.nodes[n];
         node.events.push((shard, event.clone()));
         let answer = match event {
@@ -359,7 +401,9 @@ impl World {
         for (shard, table) in std::mem::take(&mut self.nodes[n].adopted) {
             let index = table.index;
             self.nodes[n].tables.insert(shard, table);
-            self.nodes[n].control.handle_request(self.now, shard, Request::Adopted(index));
+            self.nodes[n]
+                .control
+                .handle_request(self.now, shard, Request::Adopted(index));
         }
         self.settle();
     }

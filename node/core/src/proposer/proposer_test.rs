@@ -22,7 +22,10 @@ fn started() -> Proposer<u64> {
 
 fn interest(number: u64) -> Command {
     let space = SpaceId::Broker(ResourceId::from_random([1; 17]));
-    Command::AddInterest { space, filter: TopicFilter::new(&format!("f/{number}")).unwrap() }
+    Command::AddInterest {
+        space,
+        filter: TopicFilter::new(&format!("f/{number}")).unwrap(),
+    }
 }
 
 fn submit(proposer: &mut Proposer<u64>, lane: Lane, numbers: std::ops::Range<u64>) {
@@ -34,7 +37,12 @@ fn submit(proposer: &mut Proposer<u64>, lane: Lane, numbers: std::ops::Range<u64
 fn poll_all(proposer: &mut Proposer<u64>, now: u64) -> Vec<(u64, Lane, u64, usize)> {
     std::iter::from_fn(|| proposer.poll(Moment(now)))
         .map(|(ticket, entry)| match &*entry {
-            Entry::Batch { lane, first, commands, .. } => (ticket, *lane, *first, commands.len()),
+            Entry::Batch {
+                lane,
+                first,
+                commands,
+                ..
+            } => (ticket, *lane, *first, commands.len()),
             Entry::NodeUp { .. } => panic!("the proposer makes no NodeUp"),
         })
         .collect()
@@ -53,7 +61,11 @@ fn liveness_goes_first_and_batches_are_bounded_in_commands_and_flights() {
     for number in 1..=BATCH_COMMANDS as u64 {
         assert_eq!(proposer.handle_answer(Lane::Work, number), Some(number - 1));
     }
-    assert_eq!(poll_all(&mut proposer, 0).len(), 1, "an answered batch frees its place");
+    assert_eq!(
+        poll_all(&mut proposer, 0).len(),
+        1,
+        "an answered batch frees its place"
+    );
 }
 
 #[test]
@@ -68,9 +80,14 @@ fn batches_are_bounded_in_bytes_but_for_one_command() {
             payload: vec![0; size].into(),
             qos: crate::codec::QoS::AtLeastOnce,
         };
-        proposer.submit(Lane::Work, Command::Store(store), 0).unwrap();
+        proposer
+            .submit(Lane::Work, Command::Store(store), 0)
+            .unwrap();
     }
-    let counts: Vec<_> = poll_all(&mut proposer, 0).iter().map(|(.., count)| *count).collect();
+    let counts: Vec<_> = poll_all(&mut proposer, 0)
+        .iter()
+        .map(|(.., count)| *count)
+        .collect();
     assert_eq!(counts, [1, 2, 1]);
 }
 
@@ -81,7 +98,11 @@ fn a_full_queue_refuses_clients_but_has_room_for_what_is_owed() {
     assert_eq!(proposer.submit(Lane::Work, interest(0), 0), Err(Full));
     assert_eq!(proposer.submit_owed(Lane::Work, interest(0), 0), Ok(()));
     proposer.stop();
-    assert_eq!(proposer.submit_owed(Lane::Work, interest(0), 0), Err(Full), "stopped");
+    assert_eq!(
+        proposer.submit_owed(Lane::Work, interest(0), 0),
+        Err(Full),
+        "stopped"
+    );
 }
 
 #[test]
@@ -97,7 +118,11 @@ fn a_failed_proposal_is_sent_again_with_its_numbers_after_a_pause() {
     assert!(again > Moment(2) && again < Moment(502));
     assert_eq!(poll_all(&mut proposer, again.0), [(3, Lane::Work, 1, 5)]);
     proposer.handle_proposed(again, 2, Err(ProposeError::Unknown));
-    assert_eq!(poll_all(&mut proposer, again.0), [], "the old proposal no longer counts");
+    assert_eq!(
+        poll_all(&mut proposer, again.0),
+        [],
+        "the old proposal no longer counts"
+    );
 }
 
 #[test]
@@ -120,7 +145,11 @@ fn one_gap_sends_the_lane_again_once() {
     proposer.handle_gap(Moment(1), Lane::Work, 1);
     assert_eq!(poll_all(&mut proposer, 1), [(4, Lane::Work, 1, 3)]);
     proposer.handle_gap(Moment(2), Lane::Work, 1);
-    assert_eq!(poll_all(&mut proposer, 2), [], "the third batch of the same run reports it too");
+    assert_eq!(
+        poll_all(&mut proposer, 2),
+        [],
+        "the third batch of the same run reports it too"
+    );
 }
 
 #[test]
@@ -137,11 +166,23 @@ fn a_committed_batch_that_apply_passed_without_an_answer_is_sent_again() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { lane: Lane, count: u64 },
-    Wait { millis: u64 },
+    Submit {
+        lane: Lane,
+        count: u64,
+    },
+    Wait {
+        millis: u64,
+    },
     Send,
-    Commit { which: usize, tell: Tell, keep: bool },
-    Lose { which: usize, tell: Tell },
+    Commit {
+        which: usize,
+        tell: Tell,
+        keep: bool,
+    },
+    Lose {
+        which: usize,
+        tell: Tell,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +194,8 @@ enum Tell {
 
 fn step() -> impl Strategy<Value = Step> {
     let lane = prop_oneof![Just(Lane::Work), Just(Lane::Liveness)];
-    let tell = || prop_oneof![3 => Just(Tell::Truth), 1 => Just(Tell::Unknown), 1 => Just(Tell::Nothing)];
+    let tell =
+        || prop_oneof![3 => Just(Tell::Truth), 1 => Just(Tell::Unknown), 1 => Just(Tell::Nothing)];
     prop_oneof![
         2 => (lane, prop_oneof![1..5_u64, Just(700)])
             .prop_map(|(lane, count)| Step::Submit { lane, count }),
@@ -180,7 +222,11 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut replica = Replica::default();
-        let up = Entry::NodeUp { node: NodeId(1), name: "n".into(), nonce: 1 };
+        let up = Entry::NodeUp {
+            node: NodeId(1),
+            name: "n".into(),
+            nonce: 1,
+        };
         replica.apply(Index(1), &up);
         Self {
             now: Moment(0),
@@ -223,9 +269,16 @@ impl World {
         let applied = self.replica.apply(self.index, &entry);
         for effect in applied.effects {
             match effect {
-                Effect::Answer { lane, sequence, outcome, .. } => {
+                Effect::Answer {
+                    lane,
+                    sequence,
+                    outcome,
+                    ..
+                } => {
                     if let Some(number) = self.proposer.handle_answer(lane, sequence) {
-                        let Outcome::Done(position) = outcome else { panic!("applied twice") };
+                        let Outcome::Done(position) = outcome else {
+                            panic!("applied twice")
+                        };
                         assert!(position > self.last_position);
                         self.last_position = position;
                         self.answered[place(lane)].push(number);
@@ -245,7 +298,8 @@ impl World {
         match tell {
             Tell::Truth => self.proposer.handle_proposed(self.now, ticket, truth),
             Tell::Unknown => {
-                self.proposer.handle_proposed(self.now, ticket, Err(ProposeError::Unknown));
+                self.proposer
+                    .handle_proposed(self.now, ticket, Err(ProposeError::Unknown));
             }
             Tell::Nothing => {}
         }

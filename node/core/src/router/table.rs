@@ -90,18 +90,3 @@ pub struct Table {
     /// Registries, devices and brokers, for rights.
     pub catalog: Catalog,
 }
-
-impl Table {
-    /// The table before there is one: nobody is served by it.
-    pub fn empty() -> Self {
-        Self {
-            index: Index(0),
-            me: NodeSlot(0),
-            incarnation: Incarnation::default(),
-            peers: Vec::new(),
-            up: NodeSet::default(),
-            routes: Routes::default(),
-            catalog: Catalog::default(),
-        }
-    }
-}

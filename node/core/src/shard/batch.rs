@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Shard {
-    /// Handles the messages of a batch. Each token in it is answered once, to `from`, when all that it is for have
+    /// Handles the messages of a batch; a node's batches go to one shard of this node, always the same one for a link, or
+    /// their order is lost, and never to several. Each token in it is answered once, to `from`, when all that it is for have
     /// taken it. What follows a malformed message is ignored: the link checks frames before.
     pub fn handle_batch(&mut self, now: Moment, from: Origin, batch: &Batch) {
         self.latest = now;

@@ -233,6 +233,9 @@ impl Shard {
             return;
         };
         connection.phase = Phase::Closing(why);
+        if connection.hold == Hold::Link {
+            self.waiting_for_link.retain(|waiting| *waiting != slot);
+        }
         connection.hold = Hold::None;
         connection.paths = None;
         let held = std::mem::take(&mut connection.held);
