@@ -61,17 +61,29 @@ impl Authority {
         let (certificate_file, key_file) = (folder.join("ca.crt"), folder.join("ca.key"));
         if certificate_file.exists() && key_file.exists() {
             let certificate = read(&certificate_file)?;
-            let make = |source| Error::Make { name: "ca".into(), source };
+            let make = |source| Error::Make {
+                name: "ca".into(),
+                source,
+            };
             let key = KeyPair::from_pem(&read(&key_file)?).map_err(make)?;
             // The issuer's name is all that is taken from a CA, and every CA of ours has the same.
-            return Ok(Self { issuer: Issuer::new(params(), key), certificate });
+            return Ok(Self {
+                issuer: Issuer::new(params(), key),
+                certificate,
+            });
         }
-        let make = |source| Error::Make { name: "ca".into(), source };
+        let make = |source| Error::Make {
+            name: "ca".into(),
+            source,
+        };
         let key = KeyPair::generate().map_err(make)?;
         let certificate = params().self_signed(&key).map_err(make)?.pem();
         write_secret(&key_file, &key.serialize_pem())?;
         write(&certificate_file, &certificate)?;
-        Ok(Self { issuer: Issuer::new(params(), key), certificate })
+        Ok(Self {
+            issuer: Issuer::new(params(), key),
+            certificate,
+        })
     }
 
     /// The CA's certificate, PEM.
@@ -85,17 +97,29 @@ impl Authority {
     /// If a name is no DNS name.
     pub fn issue(&self, names: &[String], addresses: &[IpAddr]) -> Result<Issued, Error> {
         let label = names.first().cloned().unwrap_or_default();
-        let make = |source| Error::Make { name: label.clone(), source };
+        let make = |source| Error::Make {
+            name: label.clone(),
+            source,
+        };
         let mut params = CertificateParams::new(names.to_vec()).map_err(make)?;
-        params.subject_alt_names.extend(addresses.iter().copied().map(SanType::IpAddress));
-        params.distinguished_name.push(DnType::CommonName, label.as_str());
+        params
+            .subject_alt_names
+            .extend(addresses.iter().copied().map(SanType::IpAddress));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, label.as_str());
         params.use_authority_key_identifier_extension = true;
         params.key_usages.push(KeyUsagePurpose::DigitalSignature);
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let key = KeyPair::generate().map_err(make)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(make)?;
-        Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 
@@ -112,19 +136,30 @@ impl Issued {
 
 fn params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Mainstay development CA");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Mainstay development CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages =
-        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     params
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|source| Error::File { path: path.to_owned(), source })
+    fs::write(path, text).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_secret(path: &Path, text: &str) -> Result<(), Error> {
@@ -135,5 +170,8 @@ fn write_secret(path: &Path, text: &str) -> Result<(), Error> {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| Error::File { path: path.to_owned(), source })
+        .map_err(|source| Error::File {
+            path: path.to_owned(),
+            source,
+        })
 }

@@ -10,7 +10,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// # Errors
 /// If the system has none to give.
 pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
-    SystemRandom::new().fill(bytes).map_err(|_| io::Error::other("the system has no randomness"))
+    SystemRandom::new()
+        .fill(bytes)
+        .map_err(|_| io::Error::other("the system has no randomness"))
 }
 
 /// A random number.
@@ -41,5 +43,8 @@ pub fn text(length: usize) -> io::Result<String> {
     const ALPHABET: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789xX";
     let mut bytes = vec![0; length];
     fill(&mut bytes)?;
-    Ok(bytes.into_iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+    Ok(bytes
+        .into_iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 64)]))
+        .collect())
 }

@@ -23,7 +23,10 @@ fn an_upward_import_is_found() {
     let text = "use crate::{\n    low::Thing,\n    high::{Other, self},\n};\n";
     assert_eq!(upward(text, "low", &levels), ["high"]);
     assert!(upward(text, "high", &levels).is_empty());
-    assert_eq!(upward("fn f() { crate::high::g() }", "low", &levels), ["high"]);
+    assert_eq!(
+        upward("fn f() { crate::high::g() }", "low", &levels),
+        ["high"]
+    );
 }
 
 fn check(root: &Path) {
@@ -33,7 +36,12 @@ fn check(root: &Path) {
     let mut wrong = Vec::new();
     for file in files(root) {
         let inside = file.strip_prefix(root).unwrap();
-        let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
+        let first = inside
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy();
         let room = first.trim_end_matches(".rs").to_owned();
         if !levels.contains_key(&room) {
             continue;
@@ -43,7 +51,11 @@ fn check(root: &Path) {
             wrong.push(format!("{}: {room} imports {import}", inside.display()));
         }
     }
-    assert!(wrong.is_empty(), "imports that point up:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports that point up:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// The level of each room: the paragraph of `pub mod` lines that it stands in.
@@ -51,7 +63,10 @@ fn levels(lib: &str) -> HashMap<String, usize> {
     let mut levels = HashMap::new();
     let mut level = 0;
     for line in lib.lines() {
-        if let Some(room) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
+        if let Some(room) = line
+            .strip_prefix("pub mod ")
+            .and_then(|rest| rest.strip_suffix(';'))
+        {
             levels.insert(room.to_owned(), level);
         } else {
             level += 1;
@@ -108,7 +123,10 @@ fn named(text: &str) -> Vec<String> {
 }
 
 fn first_segment(path: &str) -> String {
-    path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    path.trim_start()
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 fn files(root: &Path) -> Vec<PathBuf> {

@@ -3,7 +3,12 @@
 //! Generated code only. These types stop at the rooms `raft`, `peer` and `local` of the node.
 
 /// Packages that only Mainstay's own processes speak.
-#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all)]
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all
+)]
 pub mod internal {
     /// Version 1 of the internal packages.
     pub mod v1 {

@@ -132,7 +132,9 @@ impl Position {
 
     /// The place of the command `offset` of the entry `index`.
     pub fn new(index: Index, offset: usize) -> Self {
-        let offset = u64::try_from(offset).unwrap_or(u64::MAX).min((1 << Self::OFFSET_BITS) - 1);
+        let offset = u64::try_from(offset)
+            .unwrap_or(u64::MAX)
+            .min((1 << Self::OFFSET_BITS) - 1);
         Self((index.0 << Self::OFFSET_BITS) | offset)
     }
 
@@ -187,9 +189,14 @@ impl FromStr for ResourceId {
     type Err = BadResourceId;
 
     fn from_str(text: &str) -> Result<Self, BadResourceId> {
-        let bad = || BadResourceId { found: text.chars().take(64).collect() };
+        let bad = || BadResourceId {
+            found: text.chars().take(64).collect(),
+        };
         let bytes: [u8; 20] = text.as_bytes().try_into().map_err(|_| bad())?;
-        if !bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        if !bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        {
             return Err(bad());
         }
         Ok(Self(bytes))

@@ -91,8 +91,12 @@ pub enum Drop {
 
 impl Drop {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 4] =
-        [Self::NoSubscriber, Self::Qos0Slow, Self::LinkFull, Self::SessionEnded];
+    pub const ALL: [Self; 4] = [
+        Self::NoSubscriber,
+        Self::Qos0Slow,
+        Self::LinkFull,
+        Self::SessionEnded,
+    ];
 
     /// The label in metrics and logs.
     pub fn label(self) -> &'static str {

@@ -39,8 +39,9 @@ pub async fn serve(
     let mut servers = tokio::task::JoinSet::new();
     let mut bound = Vec::new();
     for address in addresses.iter().copied() {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| Error { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| Error { address, source })?;
         bound.push(listener);
     }
     Ok(async move {
@@ -56,16 +57,32 @@ fn router(state: State, render: Render) -> Router {
     let (ready, started) = (state.clone(), state);
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { answer(ready.is_ready(), "not ready\n") }))
-        .route("/startupz", get(move || async move { answer(started.is_started(), "starting\n") }))
+        .route(
+            "/readyz",
+            get(move || async move { answer(ready.is_ready(), "not ready\n") }),
+        )
+        .route(
+            "/startupz",
+            get(move || async move { answer(started.is_started(), "starting\n") }),
+        )
         .route(
             "/metrics",
             get(move || async move {
-                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render())
+                (
+                    [(
+                        header::CONTENT_TYPE,
+                        "text/plain; version=0.0.4; charset=utf-8",
+                    )],
+                    render(),
+                )
             }),
         )
 }
 
 fn answer(yes: bool, otherwise: &'static str) -> impl IntoResponse {
-    if yes { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, otherwise) }
+    if yes {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, otherwise)
+    }
 }

@@ -17,7 +17,10 @@ pub struct State {
 impl State {
     /// The stage as control says it, not draining.
     pub fn new(control: control::Handle) -> Self {
-        Self { control, draining: Arc::default() }
+        Self {
+            control,
+            draining: Arc::default(),
+        }
     }
 
     /// The node shuts down: unready from now on.

@@ -23,7 +23,10 @@ impl DataLock {
     /// If another process holds it, whose ID is named.
     pub fn acquire(data: &Path) -> Result<Self, Error> {
         let path = data.join("lock");
-        let file_error = |source| Error::Data { path: path.clone(), source };
+        let file_error = |source| Error::Data {
+            path: path.clone(),
+            source,
+        };
         let mut file = File::options()
             .create(true)
             .truncate(false)
@@ -34,10 +37,12 @@ impl DataLock {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let holder = read_pid(&mut file).map_or("another process".into(), |pid| {
-                    format!("process {pid}")
+                let holder = read_pid(&mut file)
+                    .map_or("another process".into(), |pid| format!("process {pid}"));
+                return Err(Error::InUse {
+                    path: data.to_owned(),
+                    holder,
                 });
-                return Err(Error::InUse { path: data.to_owned(), holder });
             }
             Err(error) => return Err(file_error(error.into())),
         }

@@ -30,8 +30,9 @@ use crate::{
 };
 
 /// Buckets of all histograms, in seconds: from a tenth of a millisecond to an election and more.
-const BUCKETS: [f64; 14] =
-    [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BUCKETS: [f64; 14] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 /// Threads of the raft runtime: one keeps heartbeats and applies going while another encodes a batch.
 const RAFT_THREADS: usize = 2;
 /// Reports and states of links that wait for control: a report a frame, states rarely.
@@ -51,7 +52,10 @@ pub struct Options {
 ///
 /// # Errors
 /// If the node cannot start, or a part of it failed that it cannot go on without.
-#[expect(clippy::needless_pass_by_value, reason = "the caller has no use for it afterwards")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no use for it afterwards"
+)]
 pub fn run(config: Config, options: Options) -> Result<(), Error> {
     if let Some(key) = config.missing_to_serve().first() {
         return Err(Error::Missing { key });
@@ -71,7 +75,10 @@ pub fn run(config: Config, options: Options) -> Result<(), Error> {
 }
 
 fn prepare_data(path: &Path) -> Result<PathBuf, Error> {
-    let data_error = |source| Error::Data { path: path.to_owned(), source };
+    let data_error = |source| Error::Data {
+        path: path.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(data_error)?;
     path.canonicalize().map_err(data_error)
 }
@@ -82,7 +89,9 @@ fn build_runtime(what: &'static str, threads: Option<usize>) -> Result<runtime::
     if let Some(threads) = threads {
         builder.worker_threads(threads);
     }
-    builder.build().map_err(|source| Error::Start { what, source })
+    builder
+        .build()
+        .map_err(|source| Error::Start { what, source })
 }
 
 /// The running parts.
@@ -91,6 +100,7 @@ struct Node {
     tasks: Tasks,
     control: control::Handle,
     raft: raft::Handle,
+    gate: Gate,
     admin: admin::State,
 }
 
@@ -124,8 +134,11 @@ impl Node {
         )
         .map_err(random("shards"))?;
 
-        let Consensus { raft, channels, feeds } =
-            Consensus::start(config, data, &name, &tasks, &raft_runtime).await?;
+        let Consensus {
+            raft,
+            channels,
+            feeds,
+        } = Consensus::start(config, data, &name, &tasks, &raft_runtime).await?;
         let (events, peer_events) = mpsc::channel(PEER_EVENTS);
         let members = raft.clone();
         let parts = peer::Parts {
@@ -136,7 +149,10 @@ impl Node {
             inbox: Arc::new(shards.clone()),
             shards: shards.count(),
             window: window.clone(),
-            trust_refused: config.cluster.as_ref().is_some_and(|cluster| cluster.trust_refused),
+            trust_refused: config
+                .cluster
+                .as_ref()
+                .is_some_and(|cluster| cluster.trust_refused),
             events,
         };
         let (hub, links) = Hub::new(parts, feeds.links, tasks.clone());
@@ -174,7 +190,7 @@ impl Node {
         );
         tasks.spawn_on(&raft_runtime, Kind::Control, driver.run());
 
-        open_listeners(config, &tasks, &shards)?;
+        let gate = open_listeners(config, &tasks, &shards)?;
         let admin = admin::State::new(control.clone());
         let render: admin::Render = Arc::new(move || {
             metrics.run_upkeep();
@@ -190,10 +206,19 @@ impl Node {
             control: control.clone(),
             raft: raft.clone(),
         };
-        let socket = local::serve(data, service)
-            .map_err(|source| Error::Data { path: local::socket_path(data), source })?;
+        let socket = local::serve(data, service).map_err(|source| Error::Data {
+            path: local::socket_path(data),
+            source,
+        })?;
         tasks.spawn(Kind::LocalSocket, socket);
-        Ok(Self { name, tasks, control, raft, admin })
+        Ok(Self {
+            name,
+            tasks,
+            control,
+            raft,
+            gate,
+            admin,
+        })
     }
 
     async fn run(&mut self, options: Options) -> Result<(), Error> {
@@ -220,11 +245,15 @@ impl Node {
     /// committed. Each stage is bounded; what is not done by then is left to the others' `down_after`.
     async fn drain(&self) {
         self.admin.set_draining();
+        self.gate.close();
         if self.raft.transfer_leader().await {
             tracing::info!("leadership handed over");
         }
         self.control.drain().await;
-        if timeout(DRAIN_CLIENTS, self.control.drained()).await.is_err() {
+        if timeout(DRAIN_CLIENTS, self.control.drained())
+            .await
+            .is_err()
+        {
             tracing::warn!("not drained in time; the others end this node after down_after");
         }
         self.tasks.stop().cancel();
@@ -262,14 +291,23 @@ impl Consensus {
             let server = Server::bind(*address, credentials.clone(), home.clone()).await;
             servers.push(server.map_err(Error::Peers)?);
         }
-        let (raft, service) =
-            starter.start(settings, file, channels.clone(), runtime.clone()).await?;
+        let (raft, service) = starter
+            .start(settings, file, channels.clone(), runtime.clone())
+            .await?;
         let service = Arc::new(service);
         for server in servers {
             let stop = tasks.stop().clone().cancelled_owned();
-            tasks.spawn_on(runtime, Kind::PeerServer, server.serve(service.clone(), stop));
+            tasks.spawn_on(
+                runtime,
+                Kind::PeerServer,
+                server.serve(service.clone(), stop),
+            );
         }
-        Ok(Self { raft, channels, feeds })
+        Ok(Self {
+            raft,
+            channels,
+            feeds,
+        })
     }
 }
 
@@ -311,32 +349,52 @@ fn settings(config: &Config, data: &Path) -> Settings {
         seeds: seeds.collect(),
         bootstrap_expect: cluster.bootstrap_expect.unwrap_or(cluster.seeds.len()),
         max_voters: cluster.max_voters,
-        ..Settings::new(data.to_owned(), cluster.advertise.clone().unwrap_or_default())
+        ..Settings::new(
+            data.to_owned(),
+            cluster.advertise.clone().unwrap_or_default(),
+        )
     }
 }
 
 /// How many nodes vote: the largest odd number up to the bound and to the first members.
 fn voters(config: &Config) -> usize {
-    let Some(cluster) = &config.cluster else { return 1 };
-    let members = cluster.bootstrap_expect.unwrap_or(cluster.seeds.len()).min(cluster.max_voters);
-    if members % 2 == 0 { members - 1 } else { members }
+    let Some(cluster) = &config.cluster else {
+        return 1;
+    };
+    let members = cluster
+        .bootstrap_expect
+        .unwrap_or(cluster.seeds.len())
+        .min(cluster.max_voters);
+    if members % 2 == 0 {
+        members - 1
+    } else {
+        members
+    }
 }
 
 fn core_limits(config: &Config) -> limits::Limits {
-    limits::Limits { max_payload: config.limits.max_payload_bytes, ..limits::Limits::default() }
+    limits::Limits {
+        max_payload: config.limits.max_payload_bytes,
+        ..limits::Limits::default()
+    }
 }
 
 /// Opens the doors for clients; whoever comes before the node serves is told so (CONNACK 3).
-fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<(), Error> {
-    let bounds =
-        Bounds { max_connections: config.limits.max_connections, ..Bounds::default() };
+fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<Gate, Error> {
+    let bounds = Bounds {
+        max_connections: config.limits.max_connections,
+        ..Bounds::default()
+    };
     let rooms = listener::Rooms {
         tasks: tasks.clone(),
         auth: Authenticator::spawn(tasks)?,
         shards: shards.clone(),
         gate: Gate::new(bounds),
     };
-    let doors = [config.listeners.mqtts.as_ref(), config.listeners.mqtt.as_ref()];
+    let doors = [
+        config.listeners.mqtts.as_ref(),
+        config.listeners.mqtt.as_ref(),
+    ];
     for door in doors.into_iter().flatten() {
         let tls = match (&door.certificate_file, &door.key_file) {
             (Some(certificate), Some(key)) => Some(tls::Server::from_files(certificate, key)?),
@@ -348,17 +406,24 @@ fn open_listeners(config: &Config, tasks: &Tasks, shards: &Shards) -> Result<(),
             tls,
         };
         let sockets = listener::bind(&door.addresses)?;
-        listener::Listener::spawn(sockets, options, rooms.clone())
-            .map_err(|source| Error::Start { what: "listener", source })?;
+        listener::Listener::spawn(sockets, options, rooms.clone()).map_err(|source| {
+            Error::Start {
+                what: "listener",
+                source,
+            }
+        })?;
     }
-    Ok(())
+    Ok(rooms.gate)
 }
 
 fn install_metrics() -> Result<PrometheusHandle, Error> {
     let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS);
     let handle = recorder
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|source| Error::Start { what: "metrics", source: io::Error::other(source) })?;
+        .map_err(|source| Error::Start {
+            what: "metrics",
+            source: io::Error::other(source),
+        })?;
     auth::metrics::describe();
     listener::metrics::describe();
     raft::metrics::describe_metrics();

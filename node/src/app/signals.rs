@@ -21,11 +21,13 @@ pub(super) async fn wait(exit_with_stdin: bool) -> io::Result<&'static str> {
 /// A thread of its own waits: one of the runtime's would hold its shutdown up.
 async fn end_of_stdin() {
     let (sender, ended) = oneshot::channel();
-    let waiting = std::thread::Builder::new().name("stdin".into()).spawn(move || {
-        // Its content means nothing; an error is as good as the end.
-        let _read = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        let _gone = sender.send(());
-    });
+    let waiting = std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(move || {
+            // Its content means nothing; an error is as good as the end.
+            let _read = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            let _gone = sender.send(());
+        });
     match waiting {
         Ok(_) => {
             let _ended = ended.await;

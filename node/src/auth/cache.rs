@@ -34,7 +34,10 @@ impl Cache {
     /// An empty cache with a random key; `None` without randomness.
     pub(super) fn new() -> Option<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
-        Some(Self { key, sets: Mutex::default() })
+        Some(Self {
+            key,
+            sets: Mutex::default(),
+        })
     }
 
     /// The pair's tag.
@@ -64,7 +67,10 @@ impl Cache {
 
     /// Remembers a verified pair.
     pub(super) fn insert(&self, tag: Tag) {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner).insert(tag);
+        self.sets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tag);
     }
 }
 
@@ -86,7 +92,10 @@ mod tests {
         let cache = Cache::new().unwrap();
         assert!(cache.tag("ab", b"c") != cache.tag("a", b"bc"));
         let other = Cache::new().unwrap();
-        assert!(cache.tag("ab", b"c") != other.tag("ab", b"c"), "the key is random");
+        assert!(
+            cache.tag("ab", b"c") != other.tag("ab", b"c"),
+            "the key is random"
+        );
     }
 
     #[test]

@@ -79,7 +79,9 @@ impl Authenticator {
             running: Mutex::default(),
             dummy: unmatched()?.into(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Who the client is.
@@ -93,7 +95,9 @@ impl Authenticator {
         username: Option<&str>,
         password: Option<&[u8]>,
     ) -> Result<(Principal, Credential), Denied> {
-        let result = self.look_up(catalog, username, password.unwrap_or_default()).await;
+        let result = self
+            .look_up(catalog, username, password.unwrap_or_default())
+            .await;
         metrics::checked(result.err());
         result
     }
@@ -115,7 +119,10 @@ impl Authenticator {
         };
         // Known pairs of all passwords first: a second password must not cost the hash of the first each time.
         let tag = |phc: &str| self.inner.cache.tag(phc, password);
-        if let Some(known) = passwords.iter().find(|p| self.inner.cache.contains(tag(&p.phc))) {
+        if let Some(known) = passwords
+            .iter()
+            .find(|p| self.inner.cache.contains(tag(&p.phc)))
+        {
             return Ok(credential(known));
         }
         for candidate in passwords {
@@ -135,7 +142,10 @@ impl Authenticator {
                 Joined::Waiting(receiver) => (None, Some(receiver)),
             };
             if let Some(sender) = sender {
-                let _entry = Entry { inner: &self.inner, tag };
+                let _entry = Entry {
+                    inner: &self.inner,
+                    tag,
+                };
                 let result = self.inner.pool.verify(phc, password).await;
                 if result == Ok(true) {
                     self.inner.cache.insert(tag);
@@ -154,7 +164,11 @@ impl Authenticator {
     }
 
     fn join(&self, tag: Tag) -> Joined {
-        let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(receiver) = running.get(&tag) {
             return Joined::Waiting(receiver.clone());
         }
@@ -177,7 +191,11 @@ struct Entry<'a> {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         running.remove(&self.tag);
     }
 }

@@ -14,7 +14,10 @@ fn id(number: u8) -> ResourceId {
 }
 
 fn password(number: u8, text: &str) -> Password {
-    Password { id: id(number), phc: hash_password(text.as_bytes()).unwrap().into() }
+    Password {
+        id: id(number),
+        phc: hash_password(text.as_bytes()).unwrap().into(),
+    }
 }
 
 fn catalog() -> Catalog {
@@ -33,7 +36,12 @@ fn catalog() -> Catalog {
             name: "d".into(),
             passwords: vec![password(12, "dev")],
         },
-        Resource::Broker { id: id(4), folder: id(1), name: "b".into(), passwords: Vec::new() },
+        Resource::Broker {
+            id: id(4),
+            folder: id(1),
+            name: "b".into(),
+            passwords: Vec::new(),
+        },
     ];
     for resource in resources {
         catalog.create(resource).unwrap();
@@ -47,13 +55,18 @@ async fn the_right_password_says_who_it_is_and_by_which_credential() {
     let auth = Authenticator::spawn(&tasks).unwrap();
     let catalog = catalog();
     for _ in 0..2 {
-        let login = auth.check(&catalog, Some(id(2).as_str()), Some(b"new")).await;
+        let login = auth
+            .check(&catalog, Some(id(2).as_str()), Some(b"new"))
+            .await;
         let (principal, credential) = login.unwrap();
         assert_eq!(principal.space, SpaceId::Registry(id(2)));
         assert_eq!(principal.actor, Actor::Registry);
         assert_eq!(credential, Credential::Password(id(11)));
     }
-    let (principal, _) = auth.check(&catalog, Some(id(3).as_str()), Some(b"dev")).await.unwrap();
+    let (principal, _) = auth
+        .check(&catalog, Some(id(3).as_str()), Some(b"dev"))
+        .await
+        .unwrap();
     assert_eq!(principal.actor, Actor::Device(id(3)));
     tasks.stop().cancel();
     assert!(tasks.ended(std::time::Duration::from_secs(10)).await);
@@ -86,9 +99,15 @@ async fn a_removed_credential_is_denied_although_it_was_verified_before() {
     let tasks = Tasks::new(Handle::current());
     let auth = Authenticator::spawn(&tasks).unwrap();
     let registry = id(2);
-    assert!(auth.check(&catalog(), Some(registry.as_str()), Some(b"old")).await.is_ok());
+    assert!(
+        auth.check(&catalog(), Some(registry.as_str()), Some(b"old"))
+            .await
+            .is_ok()
+    );
     let empty = Catalog::default();
-    let login = auth.check(&empty, Some(registry.as_str()), Some(b"old")).await;
+    let login = auth
+        .check(&empty, Some(registry.as_str()), Some(b"old"))
+        .await;
     assert_eq!(login, Err(Denied::BadCredentials));
 }
 
@@ -100,7 +119,10 @@ async fn many_at_once_with_one_credential_share_its_hash() {
     let mut logins = tokio::task::JoinSet::new();
     for _ in 0..5_000 {
         let (auth, catalog) = (auth.clone(), catalog.clone());
-        logins.spawn(async move { auth.check(&catalog, Some(id(3).as_str()), Some(b"dev")).await });
+        logins.spawn(async move {
+            auth.check(&catalog, Some(id(3).as_str()), Some(b"dev"))
+                .await
+        });
     }
     // Each with a hash of its own they would wait longer than they may.
     for login in logins.join_all().await {

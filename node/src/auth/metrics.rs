@@ -9,7 +9,11 @@ const METHOD: &str = "password";
 
 /// Names, units and zeros.
 pub fn describe() {
-    describe_counter!(AUTHENTICATIONS, Unit::Count, "checks of credentials, by method and result");
+    describe_counter!(
+        AUTHENTICATIONS,
+        Unit::Count,
+        "checks of credentials, by method and result"
+    );
     for result in ["ok", "denied", "error"] {
         counter!(AUTHENTICATIONS, "method" => METHOD, "result" => result).absolute(0);
     }

@@ -40,7 +40,9 @@ pub enum HashError {
 /// [`HashError`].
 pub fn hash_password(password: &[u8]) -> Result<String, HashError> {
     let mut salt = [0; SALT_BYTES];
-    ring::rand::SystemRandom::new().fill(&mut salt).map_err(|_| HashError::Randomness)?;
+    ring::rand::SystemRandom::new()
+        .fill(&mut salt)
+        .map_err(|_| HashError::Randomness)?;
     let salt = SaltString::encode_b64(&salt).map_err(HashError::Hash)?;
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES))
         .map_err(|error| HashError::Hash(error.into()))?;
@@ -52,11 +54,15 @@ pub fn hash_password(password: &[u8]) -> Result<String, HashError> {
 /// A PHC string that no password verifies, and that costs as much to try as one of ours.
 pub(super) fn unmatched() -> Result<String, HashError> {
     let mut random = [0; SALT_BYTES + OUTPUT_BYTES];
-    ring::rand::SystemRandom::new().fill(&mut random).map_err(|_| HashError::Randomness)?;
+    ring::rand::SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| HashError::Randomness)?;
     let (salt, output) = random.split_at(SALT_BYTES);
     let salt = SaltString::encode_b64(salt).map_err(HashError::Hash)?;
     let output = Output::new(output).map_err(HashError::Hash)?;
-    Ok(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}"))
+    Ok(format!(
+        "$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}"
+    ))
 }
 
 /// Memory that one hashing thread uses again and again. It is kept: the allocator would not give blocks of this
@@ -93,7 +99,9 @@ impl Scratch {
         let hasher = Argon2::new(algorithm, version, params);
         let mut bytes = [0; Output::MAX_LENGTH];
         let bytes = bytes.get_mut(..expected.len())?;
-        hasher.hash_password_into_with_memory(password, salt, bytes, blocks).ok()?;
+        hasher
+            .hash_password_into_with_memory(password, salt, bytes, blocks)
+            .ok()?;
         // Output compares in constant time.
         Some(Output::new(bytes).ok()? == expected)
     }
@@ -116,14 +124,23 @@ mod tests {
 
     #[test]
     fn two_hashes_of_one_password_differ() {
-        assert_ne!(hash_password(b"secret").unwrap(), hash_password(b"secret").unwrap());
+        assert_ne!(
+            hash_password(b"secret").unwrap(),
+            hash_password(b"secret").unwrap()
+        );
     }
 
     #[test]
     fn strings_that_are_no_hash_or_too_costly_verify_nothing() {
         let mut scratch = Scratch::new();
         let phc = hash_password(b"x").unwrap();
-        for bad in ["", "x", "$argon2id$", "$argon2id$v=19$m=8192,t=1,p=1$", "$scrypt$ln=1$aa$bb"] {
+        for bad in [
+            "",
+            "x",
+            "$argon2id$",
+            "$argon2id$v=19$m=8192,t=1,p=1$",
+            "$scrypt$ln=1$aa$bb",
+        ] {
             assert!(!scratch.verify(bad, b"x"), "{bad}");
         }
         assert!(!scratch.verify(&unmatched().unwrap(), b"x"));

@@ -54,7 +54,9 @@ impl Pool {
     /// Starts the threads.
     pub(super) fn spawn(tasks: &Tasks) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_THREADS);
         for number in 0..threads {
             let queue = queue.clone();
             tasks.spawn_thread(Kind::PasswordHash, number, move || {
@@ -69,7 +71,10 @@ impl Pool {
             closing.close();
             Ok::<(), Infallible>(())
         });
-        Ok(Self { queue, room: Arc::new(Semaphore::new(QUEUE)) })
+        Ok(Self {
+            queue,
+            room: Arc::new(Semaphore::new(QUEUE)),
+        })
     }
 
     /// Whether the password is the one of the PHC string.
@@ -77,10 +82,16 @@ impl Pool {
         let turn = async {
             let _room = self.room.acquire().await.map_err(|_| Busy)?;
             let (answer, answered) = oneshot::channel();
-            self.queue.push(Job { phc, password: password.to_owned(), answer });
+            self.queue.push(Job {
+                phc,
+                password: password.to_owned(),
+                answer,
+            });
             answered.await.map_err(|_| Busy)
         };
-        tokio::time::timeout(MAX_WAIT, turn).await.unwrap_or(Err(Busy))
+        tokio::time::timeout(MAX_WAIT, turn)
+            .await
+            .unwrap_or(Err(Busy))
     }
 }
 
@@ -124,7 +135,10 @@ impl Queue {
             if let Some(job) = jobs.0.pop_front() {
                 return Some(job);
             }
-            jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs = self
+                .changed
+                .wait(jobs)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -85,8 +85,20 @@ pub(super) struct Dev {
 }
 
 impl From<Dev> for dev::Options {
-    fn from(Dev { nodes, data, port_base, node }: Dev) -> Self {
-        Self { nodes, data, port_base, node }
+    fn from(
+        Dev {
+            nodes,
+            data,
+            port_base,
+            node,
+        }: Dev,
+    ) -> Self {
+        Self {
+            nodes,
+            data,
+            port_base,
+            node,
+        }
     }
 }
 

@@ -15,8 +15,9 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    app, certificates, config, dev, local,
+    app, certificates,
     cli::args::{Arguments, ClusterCommand, Command, ConfigCommand, NodeCommand},
+    config, dev, local,
 };
 
 /// Runs the program.
@@ -38,12 +39,18 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             crate::telemetry::start(&config::Log::default())?;
             Ok(dev::run(&options.into())?)
         }
-        Command::Serve { config: file, set, exit_with_stdin } => {
+        Command::Serve {
+            config: file,
+            set,
+            exit_with_stdin,
+        } => {
             let config = config::load(&file, &environment(), &set)?;
             crate::telemetry::start(&config.log)?;
             Ok(app::run(config, app::Options { exit_with_stdin })?)
         }
-        Command::Config { command: ConfigCommand::Check { file } } => {
+        Command::Config {
+            command: ConfigCommand::Check { file },
+        } => {
             let config = config::load(&file, &environment(), &[])?;
             println!("{} is a valid configuration", file.display());
             for missing in config.missing_to_serve() {
@@ -51,17 +58,23 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Config { command: ConfigCommand::Certs { out, names } } => {
-            Ok(make_certificates(&out, &names)?)
-        }
-        Command::Cluster { command: ClusterCommand::Status { data } } => {
+        Command::Config {
+            command: ConfigCommand::Certs { out, names },
+        } => Ok(make_certificates(&out, &names)?),
+        Command::Cluster {
+            command: ClusterCommand::Status { data },
+        } => {
             let status = block_on(local::status_any(&data))??;
             output::status(&status, format)?;
             Ok(())
         }
-        Command::Node { command: NodeCommand::Seed { data, file } } => {
-            let toml = std::fs::read_to_string(&file)
-                .map_err(|source| Failure::File { path: file.display().to_string(), source })?;
+        Command::Node {
+            command: NodeCommand::Seed { data, file },
+        } => {
+            let toml = std::fs::read_to_string(&file).map_err(|source| Failure::File {
+                path: file.display().to_string(),
+                source,
+            })?;
             let seeded = block_on(local::seed_any(&data, &toml))??;
             output::seeded(&seeded, format)?;
             Ok(())
@@ -80,8 +93,10 @@ fn make_certificates(out: &Path, names: &[String]) -> Result<(), certificates::E
         ("peer", [names, &["localhost".to_owned()]].concat()),
     ] {
         let folder = out.join(part);
-        let file_error =
-            |source| certificates::Error::File { path: folder.clone(), source };
+        let file_error = |source| certificates::Error::File {
+            path: folder.clone(),
+            source,
+        };
         std::fs::create_dir_all(&folder).map_err(file_error)?;
         let authority = certificates::Authority::open_or_make(&folder)?;
         if folder.join("tls.crt").exists() && folder.join("tls.key").exists() {

@@ -33,8 +33,14 @@ pub(super) fn status(status: &StatusResponse, format: Format) -> io::Result<()> 
         });
         return writeln!(out, "{all:#}");
     }
-    writeln!(out, "cluster {}, leader {}", status.cluster_id, leader.map_or("unknown", |l| l))?;
-    let mut rows = vec![["NAME", "ID", "ROLE", "STATE", "INCARNATION", "APPLIED"].map(String::from)];
+    writeln!(
+        out,
+        "cluster {}, leader {}",
+        status.cluster_id,
+        leader.map_or("unknown", |l| l)
+    )?;
+    let mut rows =
+        vec![["NAME", "ID", "ROLE", "STATE", "INCARNATION", "APPLIED"].map(String::from)];
     rows.extend(status.members.iter().map(|member| {
         [
             member.name.clone(),
@@ -62,7 +68,12 @@ pub(super) fn seeded(response: &SeedResponse, format: Format) -> io::Result<()> 
     let mut rows = vec![["KIND", "NAME", "ID", "CREATED"].map(String::from)];
     rows.extend(response.seeded.iter().map(|s| {
         let created = if s.created { "now" } else { "before" };
-        [s.kind.clone(), s.name.clone(), s.id.clone(), created.to_owned()]
+        [
+            s.kind.clone(),
+            s.name.clone(),
+            s.id.clone(),
+            created.to_owned(),
+        ]
     }));
     table(&mut out, &rows)
 }
@@ -70,7 +81,11 @@ pub(super) fn seeded(response: &SeedResponse, format: Format) -> io::Result<()> 
 fn table<const N: usize>(out: &mut impl Write, rows: &[[String; N]]) -> io::Result<()> {
     for row in rows {
         for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+            let width = rows
+                .iter()
+                .map(|row| row[column].len())
+                .max()
+                .unwrap_or_default();
             if column + 1 < N {
                 write!(out, "{cell:width$}  ")?;
             } else {

@@ -101,7 +101,9 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9464))] }
+        Self {
+            addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9464))],
+        }
     }
 }
 
@@ -163,7 +165,12 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { renew_ms: 300, stall_after_ms: 2_000, fence_after_ms: 3_000, down_after_ms: 4_500 }
+        Self {
+            renew_ms: 300,
+            stall_after_ms: 2_000,
+            fence_after_ms: 3_000,
+            down_after_ms: 4_500,
+        }
     }
 }
 
@@ -179,7 +186,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 100_000, max_payload_bytes: 256 * 1024 }
+        Self {
+            max_connections: 100_000,
+            max_payload_bytes: 256 * 1024,
+        }
     }
 }
 
@@ -195,7 +205,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into() }
+        Self {
+            format: LogFormat::Auto,
+            level: "info".into(),
+        }
     }
 }
 
@@ -222,7 +235,10 @@ impl FromStr for Seed {
         if name.is_empty() || host.is_empty() || port.parse::<u16>().is_err() {
             return Err(bad());
         }
-        Ok(Self { name: name.to_owned(), address: address.to_owned() })
+        Ok(Self {
+            name: name.to_owned(),
+            address: address.to_owned(),
+        })
     }
 }
 
@@ -234,7 +250,9 @@ impl fmt::Display for Seed {
 
 impl<'de> Deserialize<'de> for Seed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -39,7 +39,9 @@ impl FromStr for Network {
     type Err = BadNetwork;
 
     fn from_str(text: &str) -> Result<Self, BadNetwork> {
-        let bad = || BadNetwork { found: text.to_owned() };
+        let bad = || BadNetwork {
+            found: text.to_owned(),
+        };
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -47,7 +49,11 @@ impl FromStr for Network {
         let base: IpAddr = address.parse().map_err(|_| bad())?;
         let longest = if base.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|p| *p <= longest).ok_or_else(bad)?,
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|p| *p <= longest)
+                .ok_or_else(bad)?,
             None => longest,
         };
         Ok(Self { base, prefix })
@@ -62,7 +68,9 @@ impl fmt::Display for Network {
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -90,7 +98,14 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_network() {
-        for text in ["", "10.0.0.0/33", "10.0.0", "::/129", "localhost", "10.0.0.0/x"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0",
+            "::/129",
+            "localhost",
+            "10.0.0.0/x",
+        ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
     }

@@ -30,8 +30,10 @@ pub fn load(
     environment: &BTreeMap<String, String>,
     flags: &[String],
 ) -> Result<Config, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     parse(&path.display().to_string(), &text, environment, flags)
 }
 
@@ -59,7 +61,11 @@ pub fn parse(
                 .iter()
                 .find(|(path, _)| variable(path) == *name)
                 .ok_or_else(|| unknown(format!("environment variable {name}")))?;
-            set(&mut table, path, value_of(*kind, value, || format!("environment variable {name}"))?);
+            set(
+                &mut table,
+                path,
+                value_of(*kind, value, || format!("environment variable {name}"))?,
+            );
             overridden = true;
         }
     }
@@ -73,7 +79,11 @@ pub fn parse(
             .iter()
             .find(|(known, _)| *known == path)
             .ok_or_else(|| unknown(format!("flag --set {path}")))?;
-        set(&mut table, path, value_of(*kind, value, || format!("flag --set {path}"))?);
+        set(
+            &mut table,
+            path,
+            value_of(*kind, value, || format!("flag --set {path}"))?,
+        );
         overridden = true;
     }
     let config: Config = if overridden {
@@ -87,11 +97,18 @@ pub fn parse(
 
 fn unknown(origin: String) -> Error {
     let keys: Vec<_> = KEYS.iter().map(|(path, _)| *path).collect();
-    Error::UnknownKey { origin, keys: keys.join(", ") }
+    Error::UnknownKey {
+        origin,
+        keys: keys.join(", "),
+    }
 }
 
 fn value_of(kind: Kind, text: &str, origin: impl Fn() -> String) -> Result<Value, Error> {
-    let bad = |expected| Error::BadValue { origin: origin(), expected, found: text.to_owned() };
+    let bad = |expected| Error::BadValue {
+        origin: origin(),
+        expected,
+        found: text.to_owned(),
+    };
     Ok(match kind {
         Kind::Text => Value::String(text.to_owned()),
         Kind::Number => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
@@ -112,7 +129,9 @@ fn set(table: &mut Table, path: &str, value: Value) {
             table.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let inner = table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = inner {
                 set(inner, rest, value);
             }
@@ -132,8 +151,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named() {
-        let error = read(&format!("{SMALL}shardz = 3\n")).unwrap_err().to_string();
-        assert!(error.contains("shardz") && error.contains("shards"), "{error}");
+        let error = read(&format!("{SMALL}shardz = 3\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("shardz") && error.contains("shards"),
+            "{error}"
+        );
         assert!(error.contains("test.toml"), "{error}");
     }
 
@@ -141,11 +165,19 @@ mod tests {
     fn environment_and_flags_override_the_file() {
         let environment = BTreeMap::from([
             ("MAINSTAY_NODE_NAME".to_owned(), "n7".to_owned()),
-            ("MAINSTAY_ADMIN_ADDRESSES".to_owned(), "127.0.0.1:1, [::1]:1".to_owned()),
+            (
+                "MAINSTAY_ADMIN_ADDRESSES".to_owned(),
+                "127.0.0.1:1, [::1]:1".to_owned(),
+            ),
             ("HOME".to_owned(), "/".to_owned()),
         ]);
-        let config =
-            parse("t", SMALL, &environment, &["timing.renew_ms=200".to_owned()]).unwrap();
+        let config = parse(
+            "t",
+            SMALL,
+            &environment,
+            &["timing.renew_ms=200".to_owned()],
+        )
+        .unwrap();
         assert_eq!(config.node.name.as_deref(), Some("n7"));
         assert_eq!(config.admin.addresses.len(), 2);
         assert_eq!(config.timing.renew_ms, 200);
@@ -154,10 +186,14 @@ mod tests {
     #[test]
     fn an_unknown_variable_or_flag_is_named() {
         let environment = BTreeMap::from([("MAINSTAY_NODE_NAM".to_owned(), "x".to_owned())]);
-        let error = parse("t", SMALL, &environment, &[]).unwrap_err().to_string();
+        let error = parse("t", SMALL, &environment, &[])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("MAINSTAY_NODE_NAM"), "{error}");
         let flags = ["node.nam=x".to_owned()];
-        let error = parse("t", SMALL, &BTreeMap::new(), &flags).unwrap_err().to_string();
+        let error = parse("t", SMALL, &BTreeMap::new(), &flags)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("node.nam"), "{error}");
     }
 
@@ -175,7 +211,11 @@ mod tests {
                 Kind::List => "127.0.0.1:1",
             };
             let mut table: Table = toml::from_str(SMALL).unwrap();
-            set(&mut table, path, value_of(*kind, value, String::new).unwrap());
+            set(
+                &mut table,
+                path,
+                value_of(*kind, value, String::new).unwrap(),
+            );
             let result: Result<Config, _> = table.try_into();
             if let Err(error) = result {
                 let text = error.to_string();

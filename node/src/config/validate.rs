@@ -25,7 +25,10 @@ impl Config {
         if let Some(listener) = &self.listeners.mqtts {
             check_listener("listeners.mqtts", listener)?;
             for (key, file) in [
-                ("listeners.mqtts.certificate_file", &listener.certificate_file),
+                (
+                    "listeners.mqtts.certificate_file",
+                    &listener.certificate_file,
+                ),
                 ("listeners.mqtts.key_file", &listener.key_file),
             ] {
                 if file.is_none() {
@@ -50,17 +53,43 @@ impl Config {
             format!("must be 1 to {MAX_PAYLOAD}"),
             self.limits.max_payload_bytes,
         )?;
-        rule(self.limits.max_connections > 0, "limits.max_connections", "must be at least 1", 0)
+        rule(
+            self.limits.max_connections > 0,
+            "limits.max_connections",
+            "must be at least 1",
+            0,
+        )
     }
 
     fn validate_cluster(&self) -> Result<(), Error> {
-        let Some(cluster) = &self.cluster else { return Ok(()) };
-        rule(!cluster.listen.is_empty(), "cluster.listen", "needs an address", "none")?;
-        rule(!cluster.seeds.is_empty(), "cluster.seeds", "needs at least this node", "none")?;
+        let Some(cluster) = &self.cluster else {
+            return Ok(());
+        };
+        rule(
+            !cluster.listen.is_empty(),
+            "cluster.listen",
+            "needs an address",
+            "none",
+        )?;
+        rule(
+            !cluster.seeds.is_empty(),
+            "cluster.seeds",
+            "needs at least this node",
+            "none",
+        )?;
         for seed in &cluster.seeds {
             check_name("cluster.seeds", &seed.name)?;
-            let same = cluster.seeds.iter().filter(|other| other.name == seed.name).count();
-            rule(same == 1, "cluster.seeds", "must have each name once", &seed.name)?;
+            let same = cluster
+                .seeds
+                .iter()
+                .filter(|other| other.name == seed.name)
+                .count();
+            rule(
+                same == 1,
+                "cluster.seeds",
+                "must have each name once",
+                &seed.name,
+            )?;
         }
         let expect = cluster.bootstrap_expect.unwrap_or(cluster.seeds.len());
         rule(
@@ -82,19 +111,28 @@ impl Config {
         rule(
             timing.fence_after_ms >= 2 * LONGEST_ELECTION_MS,
             "timing.fence_after_ms",
-            format!("must be at least two elections ({})", 2 * LONGEST_ELECTION_MS),
+            format!(
+                "must be at least two elections ({})",
+                2 * LONGEST_ELECTION_MS
+            ),
             timing.fence_after_ms,
         )?;
         rule(
             timing.down_after_ms * 2 >= timing.fence_after_ms * 3,
             "timing.down_after_ms",
-            format!("must be at least 1.5 x fence_after_ms ({})", timing.fence_after_ms * 3 / 2),
+            format!(
+                "must be at least 1.5 x fence_after_ms ({})",
+                timing.fence_after_ms * 3 / 2
+            ),
             timing.down_after_ms,
         )?;
         rule(
             (50..=timing.fence_after_ms / 3).contains(&timing.renew_ms),
             "timing.renew_ms",
-            format!("must be 50 to a third of fence_after_ms ({})", timing.fence_after_ms / 3),
+            format!(
+                "must be 50 to a third of fence_after_ms ({})",
+                timing.fence_after_ms / 3
+            ),
             timing.renew_ms,
         )?;
         rule(
@@ -122,7 +160,11 @@ impl Config {
         if self.node.name.is_none() {
             missing.push("node.name");
         }
-        if self.cluster.as_ref().is_some_and(|cluster| cluster.advertise.is_none()) {
+        if self
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.advertise.is_none())
+        {
             missing.push("cluster.advertise");
         }
         missing
@@ -134,7 +176,9 @@ impl Config {
             return self.node.shards;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        u8::try_from(cores).unwrap_or(ShardId::MAX).min(ShardId::MAX)
+        u8::try_from(cores)
+            .unwrap_or(ShardId::MAX)
+            .min(ShardId::MAX)
     }
 }
 
@@ -147,18 +191,34 @@ fn rule(
     if holds {
         return Ok(());
     }
-    Err(Error::Rule { key: key.to_owned(), rule: rule.into(), found: found.to_string() })
+    Err(Error::Rule {
+        key: key.to_owned(),
+        rule: rule.into(),
+        found: found.to_string(),
+    })
 }
 
 fn check_name(key: &str, name: &str) -> Result<(), Error> {
     let fine = (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
         && name.as_bytes()[0].is_ascii_alphanumeric();
-    rule(fine, key, "must be 1 to 63 letters, digits, '-' and '.', a DNS name", format!("{name:?}"))
+    rule(
+        fine,
+        key,
+        "must be 1 to 63 letters, digits, '-' and '.', a DNS name",
+        format!("{name:?}"),
+    )
 }
 
 fn check_listener(key: &str, listener: &Listener) -> Result<(), Error> {
-    rule(!listener.addresses.is_empty(), &format!("{key}.addresses"), "needs an address", "none")?;
+    rule(
+        !listener.addresses.is_empty(),
+        &format!("{key}.addresses"),
+        "needs an address",
+        "none",
+    )?;
     rule(
         listener.proxy_protocol == ProxyProtocol::Off || !listener.trusted_networks.is_empty(),
         &format!("{key}.trusted_networks"),
@@ -175,7 +235,9 @@ mod tests {
 
     fn error(text: &str) -> String {
         let text = format!("[node]\nname = \"n0\"\ndata = \"d\"\n{text}");
-        parse("t", &text, &BTreeMap::new(), &[]).expect_err("a rule is broken").to_string()
+        parse("t", &text, &BTreeMap::new(), &[])
+            .expect_err("a rule is broken")
+            .to_string()
     }
 
     #[test]
@@ -184,12 +246,18 @@ mod tests {
             ("[timing]\nfence_after_ms = 2000", "timing.fence_after_ms"),
             ("[timing]\ndown_after_ms = 4000", "timing.down_after_ms"),
             ("[timing]\nrenew_ms = 2000", "timing.renew_ms"),
-            ("[limits]\nmax_payload_bytes = 0", "limits.max_payload_bytes"),
+            (
+                "[limits]\nmax_payload_bytes = 0",
+                "limits.max_payload_bytes",
+            ),
             (
                 "[listeners.mqtt]\naddresses = [\"127.0.0.1:1\"]\nproxy_protocol = \"required\"",
                 "listeners.mqtt.trusted_networks",
             ),
-            ("[listeners.mqtts]\naddresses = [\"127.0.0.1:1\"]", "listeners.mqtts.certificate_file"),
+            (
+                "[listeners.mqtts]\naddresses = [\"127.0.0.1:1\"]",
+                "listeners.mqtts.certificate_file",
+            ),
         ];
         for (text, key) in cases {
             let error = error(text);

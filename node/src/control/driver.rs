@@ -40,6 +40,9 @@ const RESULTS: usize = 256;
 /// Inputs of one kind handled in one go before others get their turn.
 const RUN: usize = 256;
 
+/// A shard with a full mailbox is looked at again after this.
+const CONGESTED_PAUSE: Duration = Duration::from_millis(2);
+
 /// What the driver works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -103,8 +106,11 @@ impl Driver {
             state: ArcSwap::new(state.clone()),
             reports: [const { AtomicU64::new(0) }; NodeSlot::MAX as usize],
         });
-        let handle =
-            Handle { asks: ask_sender, shared: shared.clone(), drained: drained_receiver };
+        let handle = Handle {
+            asks: ask_sender,
+            shared: shared.clone(),
+            drained: drained_receiver,
+        };
         let control = Control::new(config, parts.window.clone(), seed);
         let driver = Self {
             control,
@@ -128,19 +134,25 @@ impl Driver {
     /// Runs until the channels of the node's other rooms are closed.
     pub async fn run(mut self) -> Result<(), std::convert::Infallible> {
         let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
-        self.control.handle_leadership(clock::now(), leadership.leads, leadership.term);
+        self.control
+            .handle_leadership(clock::now(), leadership.leads, leadership.term);
         loop {
             self.carry_out().await;
             let wait = self.control.next_deadline().since(clock::now());
             // A deadline that is due gives a millisecond to whatever else is ready.
-            let wait = wait.max(Duration::from_millis(1));
+            let mut wait = wait.max(Duration::from_millis(1));
+            // Deliveries wait in the log while a shard is far behind; the lease ends a node that stays so.
+            let has_room = !self.parts.shards.is_congested();
+            if !has_room {
+                wait = wait.min(CONGESTED_PAUSE);
+            }
             let inbox = &mut self.parts.inbox;
             let mut applied = Vec::new();
             let mut requests = Vec::new();
             let mut peers = Vec::new();
             tokio::select! {
                 biased;
-                count = inbox.applied.recv_many(&mut applied, RUN) => {
+                count = inbox.applied.recv_many(&mut applied, RUN), if has_room => {
                     if count == 0 { return Ok(()) }
                     self.handle_applied(applied);
                 }
@@ -188,7 +200,8 @@ impl Driver {
         for mut run in runs {
             run.state.pass(run.index);
             self.state = Arc::new(run.state.clone());
-            self.control.handle_applied(clock::now(), run.applied, run.state);
+            self.control
+                .handle_applied(clock::now(), run.applied, run.state);
         }
         self.shared.state.store(self.state.clone());
         let applied = self.state.applied();
@@ -220,11 +233,19 @@ impl Driver {
     fn handle_peer(&mut self, event: PeerEvent) {
         let now = clock::now();
         match event {
-            PeerEvent::Report { slot, incarnation, index } => {
+            PeerEvent::Report {
+                slot,
+                incarnation,
+                index,
+            } => {
                 self.shared.reports[usize::from(slot.0)].store(index.0, Ordering::Relaxed);
                 self.control.handle_report(now, slot, incarnation, index);
             }
-            PeerEvent::Link { slot, incarnation, state } => {
+            PeerEvent::Link {
+                slot,
+                incarnation,
+                state,
+            } => {
                 self.control.handle_link(now, slot, incarnation, state);
             }
         }
@@ -315,10 +336,12 @@ impl Driver {
 
     fn start(&self, work: impl Future<Output = Done> + Send + 'static) {
         let results = self.result_sender.clone();
-        self.parts.tasks.spawn_on(&self.parts.runtime, Kind::Request, async move {
-            // The driver is gone only when the node is.
-            let _gone = results.send(work.await).await;
-            Ok::<(), std::convert::Infallible>(())
-        });
+        self.parts
+            .tasks
+            .spawn_on(&self.parts.runtime, Kind::Request, async move {
+                // The driver is gone only when the node is.
+                let _gone = results.send(work.await).await;
+                Ok::<(), std::convert::Infallible>(())
+            });
     }
 }

@@ -76,7 +76,10 @@ impl Handle {
     /// If that cannot be within the time that a client is given.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask::Propose { command, reply }).await.map_err(|_| Unavailable)?;
+        self.asks
+            .send(Ask::Propose { command, reply })
+            .await
+            .map_err(|_| Unavailable)?;
         answer.await.map_err(|_| Unavailable)
     }
 
@@ -86,7 +89,10 @@ impl Handle {
     /// If the leader does not answer in time.
     pub async fn linearizable_state(&self) -> Result<Arc<Replica>, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Ask::Read { reply }).await.map_err(|_| Unavailable)?;
+        self.asks
+            .send(Ask::Read { reply })
+            .await
+            .map_err(|_| Unavailable)?;
         answer.await.map_err(|_| Unavailable)
     }
 

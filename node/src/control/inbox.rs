@@ -37,7 +37,12 @@ pub struct Inbox {
 /// What a [`crate::control::Handle`] asks.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Propose { command: Command, reply: oneshot::Sender<Outcome> },
-    Read { reply: oneshot::Sender<Arc<Replica>> },
+    Propose {
+        command: Command,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Read {
+        reply: oneshot::Sender<Arc<Replica>>,
+    },
     Drain,
 }

@@ -115,7 +115,11 @@ impl Options {
             && nodes != kept.nodes
         {
             let kept = format!("{} nodes", kept.nodes);
-            return Err(Error::Contradiction { option: "nodes", given: nodes, kept });
+            return Err(Error::Contradiction {
+                option: "nodes",
+                given: nodes,
+                kept,
+            });
         }
         if let Some(base) = self.port_base
             && Some(base) != kept.port_base
@@ -124,7 +128,11 @@ impl Options {
                 Some(base) => format!("port base {base}"),
                 None => "the usual ports".to_owned(),
             };
-            return Err(Error::Contradiction { option: "port-base", given: base, kept });
+            return Err(Error::Contradiction {
+                option: "port-base",
+                given: base,
+                kept,
+            });
         }
         Ok(())
     }
@@ -146,7 +154,10 @@ pub fn run(options: &Options) -> Result<(), Error> {
         (Some(data), Some(node)) => {
             let folder = Folder::prepare(data, options)?;
             if node >= folder.secrets.nodes {
-                return Err(Error::NoSuchNode { given: node, last: folder.secrets.nodes - 1 });
+                return Err(Error::NoSuchNode {
+                    given: node,
+                    last: folder.secrets.nodes - 1,
+                });
             }
             parent::run_one(folder, node)
         }
@@ -155,7 +166,10 @@ pub fn run(options: &Options) -> Result<(), Error> {
             let folder = Folder::prepare(&temporary, options)?;
             let ended = parent::run_all(&folder);
             let removed = std::fs::remove_dir_all(&folder.path);
-            ended.and(removed.map_err(|source| Error::File { path: temporary, source }))
+            ended.and(removed.map_err(|source| Error::File {
+                path: temporary,
+                source,
+            }))
         }
     }
 }

@@ -44,8 +44,9 @@ impl Folder {
         let secrets_file = path.join("secrets.json");
         let secrets = if secrets_file.exists() {
             let text = fs::read_to_string(&secrets_file).map_err(file_error(&secrets_file))?;
-            let secrets: Secrets = serde_json::from_str(&text).map_err(|source| {
-                Error::File { path: secrets_file.clone(), source: std::io::Error::other(source) }
+            let secrets: Secrets = serde_json::from_str(&text).map_err(|source| Error::File {
+                path: secrets_file.clone(),
+                source: std::io::Error::other(source),
             })?;
             options.check_against(&secrets)?;
             secrets
@@ -104,9 +105,13 @@ impl Folder {
         fs::create_dir_all(&folder).map_err(file_error(&folder))?;
         if !folder.join("peer.crt").exists() {
             let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            authority.issue(&["localhost".to_owned()], &loopback)?.write(&folder, "server")?;
+            authority
+                .issue(&["localhost".to_owned()], &loopback)?
+                .write(&folder, "server")?;
             let name = format!("n{index}");
-            authority.issue(&[name, "localhost".to_owned()], &loopback)?.write(&folder, "peer")?;
+            authority
+                .issue(&[name, "localhost".to_owned()], &loopback)?
+                .write(&folder, "peer")?;
         }
         let config = toml::to_string(&self.config(index)).map_err(|source| Error::File {
             path: self.node_config(index),
@@ -125,7 +130,10 @@ impl Folder {
             address: format!("127.0.0.1:{}", ports(index).peer),
         };
         let trusted = vec!["127.0.0.0/8", "::1/128"];
-        let trusted: Vec<_> = trusted.into_iter().filter_map(|text| text.parse().ok()).collect();
+        let trusted: Vec<_> = trusted
+            .into_iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
         let listener = |port| Listener {
             addresses: loopback(port),
             certificate_file: None,
@@ -134,7 +142,11 @@ impl Folder {
             trusted_networks: trusted.clone(),
         };
         Config {
-            node: Node { name: Some(format!("n{index}")), data: folder.clone(), shards: 0 },
+            node: Node {
+                name: Some(format!("n{index}")),
+                data: folder.clone(),
+                shards: 0,
+            },
             listeners: Listeners {
                 mqtt: Some(listener(mine.mqtt)),
                 mqtts: Some(Listener {
@@ -143,7 +155,9 @@ impl Folder {
                     ..listener(mine.mqtts)
                 }),
             },
-            admin: Admin { addresses: loopback(mine.admin) },
+            admin: Admin {
+                addresses: loopback(mine.admin),
+            },
             cluster: Some(Cluster {
                 listen: loopback(mine.peer),
                 advertise: Some(format!("127.0.0.1:{}", mine.peer)),
@@ -175,9 +189,16 @@ fn loopback(port: u16) -> Vec<SocketAddr> {
 fn lock(path: &Path) -> Result<File, Error> {
     let path = path.join("files.lock");
     let locked = || -> std::io::Result<File> {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         Ok(file)
     };
-    locked().map_err(|source| Error::File { path: path.clone(), source })
+    locked().map_err(|source| Error::File {
+        path: path.clone(),
+        source,
+    })
 }

@@ -4,7 +4,14 @@ use crate::dev::manifest::Manifest;
 
 /// The text for a person at a terminal.
 pub(super) fn text(manifest: &Manifest, folder: &str) -> String {
-    let Manifest { ca_file, registry, device, broker, nodes, .. } = manifest;
+    let Manifest {
+        ca_file,
+        registry,
+        device,
+        broker,
+        nodes,
+        ..
+    } = manifest;
     let (first, last) = (&nodes[0], &nodes[nodes.len() - 1]);
     let (port, other_port) = (port(&first.mqtts), port(&last.mqtts));
     let device_id = &device.id;

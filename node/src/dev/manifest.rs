@@ -42,7 +42,13 @@ impl Ports {
     /// Node `index` listens at base + 10 x index; without a base a lone node has the usual ports.
     pub(super) fn of(port_base: Option<u16>, index: u16) -> Option<Self> {
         let Some(base) = port_base else {
-            return Some(Self { mqtt: 1883, mqtts: 8883, api: 8443, admin: 9464, peer: 7400 });
+            return Some(Self {
+                mqtt: 1883,
+                mqtts: 8883,
+                api: 8443,
+                admin: 9464,
+                peer: 7400,
+            });
         };
         let first = base.checked_add(index.checked_mul(10)?)?;
         let last = first.checked_add(4)?;

@@ -47,7 +47,10 @@ async fn serve_all(folder: &Folder, children: &mut Children) -> Result<(), Error
         _ = terminate.recv() => return Ok(()),
     }
     let manifest = folder.write_manifest(&children.pids())?;
-    println!("{}", lines::text(&manifest, &folder.path.display().to_string()));
+    println!(
+        "{}",
+        lines::text(&manifest, &folder.path.display().to_string())
+    );
     loop {
         tokio::select! {
             () = children.report_deaths() => {}
@@ -61,12 +64,17 @@ async fn until_ready(folder: &Folder, children: &mut Children) -> Result<(), Err
     let deadline = Instant::now() + READY_WITHIN;
     for index in 0..folder.secrets.nodes {
         loop {
-            if local::status(&folder.node(index)).await.is_ok_and(|status| status.ready) {
+            if local::status(&folder.node(index))
+                .await
+                .is_ok_and(|status| status.ready)
+            {
                 break;
             }
             children.check_alive()?;
             if Instant::now() > deadline {
-                return Err(Error::NotReady { after: READY_WITHIN });
+                return Err(Error::NotReady {
+                    after: READY_WITHIN,
+                });
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -92,7 +100,10 @@ fn update_manifest(folder: &Folder) -> Result<(), Error> {
     runtime()?.block_on(async {
         let deadline = Instant::now() + READY_WITHIN;
         for index in 0..folder.secrets.nodes {
-            while !local::status(&folder.node(index)).await.is_ok_and(|status| status.ready) {
+            while !local::status(&folder.node(index))
+                .await
+                .is_ok_and(|status| status.ready)
+            {
                 if Instant::now() > deadline {
                     // Another node is down for good; its old process ID in the file stays.
                     break;
@@ -110,7 +121,10 @@ fn update_manifest(folder: &Folder) -> Result<(), Error> {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
 }
 
 /// The processes of the nodes. Each has a pipe from this process as standard input and ends when that closes,
@@ -123,7 +137,10 @@ struct Children {
 
 impl Children {
     fn start(folder: &Folder) -> Result<Self, Error> {
-        let mut all = Self { children: Vec::new(), pids: Vec::new() };
+        let mut all = Self {
+            children: Vec::new(),
+            pids: Vec::new(),
+        };
         for node in 0..folder.secrets.nodes {
             let spawn = |source| Error::Spawn { node, source };
             let child = Command::new(std::env::current_exe().map_err(spawn)?)
@@ -151,7 +168,10 @@ impl Children {
                 && let Ok(Some(status)) = running.try_wait()
             {
                 *child = None;
-                return Err(Error::Died { node, status: status.to_string() });
+                return Err(Error::Died {
+                    node,
+                    status: status.to_string(),
+                });
             }
         }
         Ok(())
@@ -161,7 +181,9 @@ impl Children {
     async fn report_deaths(&mut self) {
         loop {
             if let Err(death) = self.check_alive() {
-                let Error::Died { node, status } = death else { return };
+                let Error::Died { node, status } = death else {
+                    return;
+                };
                 eprintln!(
                     "node n{node} ended ({status}); start it again with --node {node}, the others go on"
                 );

@@ -50,7 +50,13 @@ impl Secrets {
 
     /// The file that `node seed` takes.
     pub(super) fn seed(&self) -> String {
-        let Self { folder_id, registry, device, broker, .. } = self;
+        let Self {
+            folder_id,
+            registry,
+            device,
+            broker,
+            ..
+        } = self;
         format!(
             "folder = \"{folder_id}\"\n\n\
              [[registry]]\nid = \"{}\"\nname = \"{}\"\npassword = \"{}\"\n\n\

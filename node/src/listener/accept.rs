@@ -78,7 +78,11 @@ impl Listener {
     }
 
     pub(super) fn door(&self) -> Door {
-        if self.options.tls.is_some() { Door::Tls } else { Door::Plain }
+        if self.options.tls.is_some() {
+            Door::Tls
+        } else {
+            Door::Plain
+        }
     }
 
     async fn accept(self: &Arc<Self>, socket: tokio::net::TcpListener) {
@@ -92,7 +96,9 @@ impl Listener {
                 }
             };
             // Above the bound of half-open connections no more are accepted: the backlog waits.
-            let Ok(half_open) = gate.half_open.clone().acquire_owned().await else { return };
+            let Ok(half_open) = gate.half_open.clone().acquire_owned().await else {
+                return;
+            };
             let peer = pipe::canonical(peer);
             let Ok(permit) = gate.connections.clone().try_acquire_owned() else {
                 refuse::report(
@@ -115,7 +121,11 @@ impl Listener {
         permit: tokio::sync::OwnedSemaphorePermit,
         half_open: tokio::sync::OwnedSemaphorePermit,
     ) {
-        let newcomer = greet::Newcomer { peer, accepted: clock::now(), permit };
+        let newcomer = greet::Newcomer {
+            peer,
+            accepted: clock::now(),
+            permit,
+        };
         let listener = self.clone();
         self.rooms.tasks.spawn(Kind::Login, async move {
             greet::greet(&listener, stream, newcomer).await;

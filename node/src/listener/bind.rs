@@ -49,7 +49,11 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        domain,
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -69,6 +73,10 @@ mod tests {
         let first = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = first[0].local_addr().unwrap();
         let error = bind(&[address]).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("port {} is in use", address.port())));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("port {} is in use", address.port()))
+        );
     }
 }

@@ -79,6 +79,10 @@ impl Gate {
             return Some(None);
         }
         let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
-        self.connect_kib.clone().try_acquire_many_owned(kib).ok().map(Some)
+        self.connect_kib
+            .clone()
+            .try_acquire_many_owned(kib)
+            .ok()
+            .map(Some)
     }
 }

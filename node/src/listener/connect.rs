@@ -40,7 +40,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<First<'_>, (Reject, String)> {
         }
     }
     let frame = frame(bytes, CONNECT_BYTES).map_err(|error| (reject(&error), error.to_string()))?;
-    let Some(frame) = frame else { return Ok(First::Incomplete { length: announced(bytes) }) };
+    let Some(frame) = frame else {
+        return Ok(First::Incomplete {
+            length: announced(bytes),
+        });
+    };
     match decode(frame.first_byte, frame.body) {
         Ok(Packet::Connect(connect)) => Ok(First::Connect(connect, frame.len)),
         Ok(_) => Err((Reject::ProtocolError, "not a CONNECT".to_owned())),
@@ -80,7 +84,9 @@ pub(super) fn client_id(connect: &Connect<'_>, random: [u8; 16]) -> Result<Clien
     if !connect.clean_session {
         return Err(Reject::BadClientId);
     }
-    Ok(ClientId(format!("auto-{:032x}", u128::from_le_bytes(random)).into()))
+    Ok(ClientId(
+        format!("auto-{:032x}", u128::from_le_bytes(random)).into(),
+    ))
 }
 
 /// The keep-alive; zero turns it off (section 3.1.2.10).
@@ -90,7 +96,9 @@ pub(super) fn keep_alive(connect: &Connect<'_>) -> Duration {
 
 /// The will, if there is one.
 pub(super) fn will(connect: &Connect<'_>) -> Result<Option<LoginWill>, Reject> {
-    let Some(will) = &connect.will else { return Ok(None) };
+    let Some(will) = &connect.will else {
+        return Ok(None);
+    };
     if will.topic.len() > TOPIC_BYTES {
         return Err(Reject::TooLarge);
     }

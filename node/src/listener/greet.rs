@@ -46,10 +46,16 @@ struct Refused {
 
 impl Refused {
     fn new(why: Reject, cause: impl Into<String>) -> Self {
-        Self { why: Some(why), cause: cause.into() }
+        Self {
+            why: Some(why),
+            cause: cause.into(),
+        }
     }
 
-    const PROBE: Self = Self { why: None, cause: String::new() };
+    const PROBE: Self = Self {
+        why: None,
+        cause: String::new(),
+    };
 }
 
 /// What the CONNECT came to.
@@ -67,7 +73,10 @@ pub(super) async fn greet(listener: &Listener, mut stream: TcpStream, newcomer: 
     let opened = opened.unwrap_or_else(|_| Err(late("no CONNECT in time")));
     let (first, incoming) = match opened {
         Ok(opened) => opened,
-        Err(Refused { why: Some(why), cause }) => {
+        Err(Refused {
+            why: Some(why),
+            cause,
+        }) => {
             return refuse::report(door, client, None, why, &cause);
         }
         Err(_) => return,
@@ -79,12 +88,21 @@ pub(super) async fn greet(listener: &Listener, mut stream: TcpStream, newcomer: 
     let mut client_id = None;
     match log_in(listener, &mut pipe, &newcomer, &mut client_id).await {
         Ok(accepted) => hand_over(listener, pipe, newcomer, client, accepted),
-        Err(Refused { why: Some(why), cause }) => {
+        Err(Refused {
+            why: Some(why),
+            cause,
+        }) => {
             let client_id = client_id.as_ref().map(|ClientId(id)| &**id);
             refuse::report(door, client, client_id, why, &cause);
             if let Some(code) = why.connack() {
                 let mut answer = Vec::new();
-                encode_connack(&mut answer, Connack { session_present: false, code });
+                encode_connack(
+                    &mut answer,
+                    Connack {
+                        session_present: false,
+                        code,
+                    },
+                );
                 pipe.refuse(&answer).await;
             }
         }
@@ -104,19 +122,30 @@ async fn open(
 ) -> Result<(Vec<u8>, Option<tls::Incoming>), Refused> {
     pipe::set_options(stream).map_err(|error| Refused::new(Reject::IoError, error.to_string()))?;
     let mut first = Vec::new();
-    let trusted = listener.options.trusted_networks.iter().any(|net| net.contains(client.ip()));
+    let trusted = listener
+        .options
+        .trusted_networks
+        .iter()
+        .any(|net| net.contains(client.ip()));
     match (listener.options.proxy, trusted) {
         (ProxyProtocol::Off, _) | (ProxyProtocol::Optional, false) => {}
         (ProxyProtocol::Required, false) => {
-            return Err(Refused::new(Reject::ProxyError, "not from a trusted network"));
+            return Err(Refused::new(
+                Reject::ProxyError,
+                "not from a trusted network",
+            ));
         }
         (mode, true) => {
             let header = timeout(PROXY_TIMEOUT, read_proxy(stream, &mut first, mode));
-            let source = header.await.unwrap_or_else(|_| Err(late("no PROXY header in time")))?;
+            let source = header
+                .await
+                .unwrap_or_else(|_| Err(late("no PROXY header in time")))?;
             *client = source.map_or(*client, pipe::canonical);
         }
     }
-    let Some(server) = &listener.options.tls else { return Ok((first, None)) };
+    let Some(server) = &listener.options.tls else {
+        return Ok((first, None));
+    };
     if first.is_empty() && stream.read_buf(&mut first).await.unwrap_or(0) == 0 {
         return Err(Refused::PROBE);
     }
@@ -158,7 +187,12 @@ async fn read_proxy(
         first.reserve(proxy::MAX_HEADER.saturating_sub(first.len()).min(1024));
         match stream.read_buf(first).await {
             Ok(0) if first.is_empty() => return Err(Refused::PROBE),
-            Ok(0) => return Err(Refused::new(Reject::IoError, "closed within the PROXY header")),
+            Ok(0) => {
+                return Err(Refused::new(
+                    Reject::IoError,
+                    "closed within the PROXY header",
+                ));
+            }
             Ok(_) => {}
             Err(error) => return Err(Refused::new(Reject::IoError, error.to_string())),
         }
@@ -190,7 +224,9 @@ async fn read_connect(
     loop {
         match connect::read(pipe.bytes()).map_err(|(why, cause)| Refused::new(why, cause))? {
             First::Connect(..) => return Ok(room),
-            First::Incomplete { length: Some(length) } if room.is_none() => {
+            First::Incomplete {
+                length: Some(length),
+            } if room.is_none() => {
                 room =
                     listener.rooms.gate.room_for(length).ok_or_else(|| {
                         Refused::new(Reject::Busy, "too many large CONNECTs at once")
@@ -233,7 +269,13 @@ async fn check(
     let will = connect::will(&connect).map_err(|why| Refused::new(why, "will topic too long"))?;
     let (principal, credential) = authenticate(listener, &connect).await?;
     let keep_alive = connect::keep_alive(&connect);
-    let login = Login { principal, credential, client_id: id, keep_alive, will };
+    let login = Login {
+        principal,
+        credential,
+        client_id: id,
+        keep_alive,
+        will,
+    };
     Ok(Accepted { login, used })
 }
 
@@ -243,7 +285,10 @@ async fn authenticate(
 ) -> Result<(Principal, mainstay_core::catalog::Credential), Refused> {
     let not_serving = || Refused::new(Reject::NoQuorum, "the node does not serve now");
     let table = listener.rooms.shards.serving().ok_or_else(not_serving)?;
-    let check = listener.rooms.auth.check(&table.catalog, connect.username, connect.password);
+    let check = listener
+        .rooms
+        .auth
+        .check(&table.catalog, connect.username, connect.password);
     check.await.map_err(|denied| match denied {
         Denied::BadCredentials => Refused::new(Reject::NotAuthorized, denied.to_string()),
         Denied::Busy => Refused::new(Reject::Busy, denied.to_string()),

@@ -10,7 +10,11 @@ const LIMIT: &str = "mainstay_connections_limit";
 
 /// Names, units and zeros.
 pub fn describe() {
-    describe_counter!(REJECTED, Unit::Count, "connections refused before or at CONNECT, by reason");
+    describe_counter!(
+        REJECTED,
+        Unit::Count,
+        "connections refused before or at CONNECT, by reason"
+    );
     describe_gauge!(LIMIT, Unit::Count, "configured maximum of connections");
     for door in Door::ALL {
         for why in Reject::ALL {

@@ -34,11 +34,17 @@ enum Layer {
 
 impl Pipe {
     pub(super) fn plain(stream: TcpStream, first: Vec<u8>) -> Self {
-        Self { stream, layer: Layer::Plain(first) }
+        Self {
+            stream,
+            layer: Layer::Plain(first),
+        }
     }
 
     pub(super) fn tls(stream: TcpStream, incoming: Incoming) -> Self {
-        Self { stream, layer: Layer::Tls(Box::new(incoming)) }
+        Self {
+            stream,
+            layer: Layer::Tls(Box::new(incoming)),
+        }
     }
 
     /// The plain bytes that are there.
@@ -94,15 +100,29 @@ impl Pipe {
         let (tls, mut plain, cipher) = match self.layer {
             Layer::Plain(plain) => (None, plain, Vec::new()),
             Layer::Tls(incoming) => {
-                let Incoming { session, cipher, plain, .. } = *incoming;
+                let Incoming {
+                    session,
+                    cipher,
+                    plain,
+                    ..
+                } = *incoming;
                 (Some(session), plain, cipher)
             }
         };
         plain.drain(..used.min(plain.len()));
         // Mostly nothing is left, and then no memory either.
         plain.shrink_to_fit();
-        let cipher = if cipher.is_empty() { Vec::new() } else { cipher };
-        Ok(Parts { stream, tls, plain, cipher })
+        let cipher = if cipher.is_empty() {
+            Vec::new()
+        } else {
+            cipher
+        };
+        Ok(Parts {
+            stream,
+            tls,
+            plain,
+            cipher,
+        })
     }
 }
 

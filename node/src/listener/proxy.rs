@@ -58,7 +58,11 @@ pub(super) enum ProxyError {
 /// Looks for a header at the start of `bytes`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     if starts_like(bytes, V2_SIGNATURE) {
-        return if bytes.len() < V2_FIXED { Ok(Parsed::Incomplete) } else { parse_v2(bytes) };
+        return if bytes.len() < V2_FIXED {
+            Ok(Parsed::Incomplete)
+        } else {
+            parse_v2(bytes)
+        };
     }
     if starts_like(bytes, V1_PREFIX) {
         return if bytes.len() < V1_PREFIX.len() {
@@ -79,7 +83,11 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     let window = &bytes[..bytes.len().min(V1_BYTES)];
     let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
         let room = bytes.len() < V1_BYTES;
-        return if room { Ok(Parsed::Incomplete) } else { Err(ProxyError::LineTooLong) };
+        return if room {
+            Ok(Parsed::Incomplete)
+        } else {
+            Err(ProxyError::LineTooLong)
+        };
     };
     let line = std::str::from_utf8(&bytes[..end]).map_err(|_| ProxyError::Line)?;
     let length = end + 2;
@@ -87,7 +95,10 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     let family = words.next().unwrap_or_default();
     // What follows UNKNOWN must be ignored.
     if family == "UNKNOWN" {
-        return Ok(Parsed::Header { length, source: None });
+        return Ok(Parsed::Header {
+            length,
+            source: None,
+        });
     }
     let mut word = || words.next().ok_or(ProxyError::Line);
     let (source, target, source_port, target_port) = (word()?, word()?, word()?, word()?);
@@ -105,7 +116,10 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     address(target)?;
     port(target_port)?;
     let source = SocketAddr::new(address(source)?, port(source_port)?);
-    Ok(Parsed::Header { length, source: Some(source) })
+    Ok(Parsed::Header {
+        length,
+        source: Some(source),
+    })
 }
 
 fn port(text: &str) -> Result<u16, ProxyError> {
@@ -129,19 +143,29 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, ProxyError> {
     if length > MAX_HEADER {
         return Err(ProxyError::TooLong(length));
     }
-    let Some(header) = bytes.get(..length) else { return Ok(Parsed::Incomplete) };
+    let Some(header) = bytes.get(..length) else {
+        return Ok(Parsed::Incomplete);
+    };
     let body = &header[V2_FIXED..];
     let addresses = match family >> 4 {
         1 => 12,
         2 => 36,
         3 => V2_ADDRESSES,
         // Unspecified, or of a later version: nothing is known about what follows.
-        _ => return Ok(Parsed::Header { length, source: None }),
+        _ => {
+            return Ok(Parsed::Header {
+                length,
+                source: None,
+            });
+        }
     };
     if body.len() < addresses {
         // The balancer's own check may come without addresses.
         return if local {
-            Ok(Parsed::Header { length, source: None })
+            Ok(Parsed::Header {
+                length,
+                source: None,
+            })
         } else {
             Err(ProxyError::TooShort)
         };

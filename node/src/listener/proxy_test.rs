@@ -33,12 +33,24 @@ fn source(bytes: &[u8]) -> Option<String> {
 #[test]
 fn version_1_gives_the_source_and_leaves_what_follows() {
     let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 49153 1883\r\n\x10\x00";
-    let Ok(Parsed::Header { length, source: Some(from) }) = parse(line) else { panic!() };
-    assert_eq!((length, from.to_string()), (line.len() - 2, "192.0.2.7:49153".to_owned()));
+    let Ok(Parsed::Header {
+        length,
+        source: Some(from),
+    }) = parse(line)
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (length, from.to_string()),
+        (line.len() - 2, "192.0.2.7:49153".to_owned())
+    );
     let six = b"PROXY TCP6 2001:db8::7 2001:db8::1 5 6\r\n";
     assert_eq!(source(six).as_deref(), Some("[2001:db8::7]:5"));
     assert_eq!(source(b"PROXY UNKNOWN\r\n"), None);
-    assert_eq!(source(b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"), None);
+    assert_eq!(
+        source(b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"),
+        None
+    );
 }
 
 #[test]
@@ -69,30 +81,56 @@ fn version_1_that_is_malformed_is_refused() {
 
 #[test]
 fn version_2_gives_the_source() {
-    assert_eq!(source(&v2(0x21, 0x11, &IPV4)).as_deref(), Some("192.0.2.7:49153"));
+    assert_eq!(
+        source(&v2(0x21, 0x11, &IPV4)).as_deref(),
+        Some("192.0.2.7:49153")
+    );
     let mut six = [0; 36];
     six[15] = 7;
     six[33] = 9;
     assert_eq!(source(&v2(0x21, 0x21, &six)).as_deref(), Some("[::7]:9"));
     assert_eq!(source(&v2(0x21, 0x31, &[0; 216])), None, "Unix");
     assert_eq!(source(&v2(0x21, 0x00, &[])), None, "unspecified");
-    assert_eq!(source(&v2(0x20, 0x00, &[])), None, "the balancer's own check");
-    assert_eq!(source(&v2(0x20, 0x11, &IPV4)), None, "the balancer's own check");
+    assert_eq!(
+        source(&v2(0x20, 0x00, &[])),
+        None,
+        "the balancer's own check"
+    );
+    assert_eq!(
+        source(&v2(0x20, 0x11, &IPV4)),
+        None,
+        "the balancer's own check"
+    );
 }
 
 #[test]
 fn version_2_that_is_malformed_is_refused() {
-    assert_eq!(parse(&v2(0x22, 0x11, &IPV4)), Err(ProxyError::Command(0x22)));
-    assert_eq!(parse(&v2(0x11, 0x11, &IPV4)), Err(ProxyError::Command(0x11)));
-    assert_eq!(parse(&v2(0x21, 0x11, &IPV4[..11])), Err(ProxyError::TooShort));
+    assert_eq!(
+        parse(&v2(0x22, 0x11, &IPV4)),
+        Err(ProxyError::Command(0x22))
+    );
+    assert_eq!(
+        parse(&v2(0x11, 0x11, &IPV4)),
+        Err(ProxyError::Command(0x11))
+    );
+    assert_eq!(
+        parse(&v2(0x21, 0x11, &IPV4[..11])),
+        Err(ProxyError::TooShort)
+    );
     let mut tlv = IPV4.to_vec();
     tlv.extend_from_slice(&[0x04, 0, 9, 0]);
     assert_eq!(parse(&v2(0x21, 0x11, &tlv)), Err(ProxyError::Tlv));
     let mut large = IPV4.to_vec();
     large.extend_from_slice(&[0x04, 0x10, 0x00]);
     large.resize(12 + 3 + 0x1000, 0);
-    assert!(matches!(parse(&v2(0x21, 0x11, &large)), Err(ProxyError::TooLong(_))));
-    assert!(matches!(parse(&v2(0x21, 0x11, &[0; 60_000])), Err(ProxyError::TooLong(_))));
+    assert!(matches!(
+        parse(&v2(0x21, 0x11, &large)),
+        Err(ProxyError::TooLong(_))
+    ));
+    assert!(matches!(
+        parse(&v2(0x21, 0x11, &[0; 60_000])),
+        Err(ProxyError::TooLong(_))
+    ));
 }
 
 #[test]
@@ -121,7 +159,13 @@ fn every_beginning_of_a_header_is_incomplete_and_other_bytes_are_no_header() {
             assert_eq!(parse(&header[..cut]), Ok(Parsed::Incomplete), "{cut}");
         }
     }
-    for other in [&b"\x10\x0c\x00\x04MQTT"[..], b"\x16\x03\x01", b"PROXX", b"\r\n\r\nX", b"P "] {
+    for other in [
+        &b"\x10\x0c\x00\x04MQTT"[..],
+        b"\x16\x03\x01",
+        b"PROXX",
+        b"\r\n\r\nX",
+        b"P ",
+    ] {
         assert_eq!(parse(other), Ok(Parsed::Absent));
     }
 }

@@ -115,7 +115,10 @@ pub(super) fn report(
     }
 }
 
-static LINES: Lines = Lines { second: AtomicU64::new(0), count: AtomicU64::new(0) };
+static LINES: Lines = Lines {
+    second: AtomicU64::new(0),
+    count: AtomicU64::new(0),
+};
 
 /// Log lines of one second. Races between threads cost or give a line, no more.
 struct Lines {
@@ -140,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_second_has_its_lines_and_the_next_says_how_many_were_left_out() {
-        let lines = Lines { second: AtomicU64::new(0), count: AtomicU64::new(0) };
+        let lines = Lines {
+            second: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+        };
         let written = (0..100).filter(|_| lines.take(7).is_some()).count();
         assert_eq!(written as u64, LINES_PER_SECOND);
         assert_eq!(lines.take(8), Some(100 - LINES_PER_SECOND));

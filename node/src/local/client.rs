@@ -70,7 +70,11 @@ pub async fn status(data: &Path) -> Result<StatusResponse, Error> {
     let path = socket_path(data);
     within(ANSWER_WITHIN, &path, async {
         let mut client = LocalClient::new(connect(&path).await?);
-        Ok(client.status(StatusRequest {}).await.map_err(refused)?.into_inner())
+        Ok(client
+            .status(StatusRequest {})
+            .await
+            .map_err(refused)?
+            .into_inner())
     })
     .await
 }
@@ -80,7 +84,9 @@ pub async fn status(data: &Path) -> Result<StatusResponse, Error> {
 /// # Errors
 /// If none answers.
 pub async fn status_any(folder: &Path) -> Result<StatusResponse, Error> {
-    let mut failed = Error::NoNode { path: folder.to_owned() };
+    let mut failed = Error::NoNode {
+        path: folder.to_owned(),
+    };
     for data in data_folders(folder) {
         match status(&data).await {
             Ok(status) => return Ok(status),
@@ -98,7 +104,9 @@ pub async fn seed(data: &Path, toml: &str) -> Result<SeedResponse, Error> {
     let path = socket_path(data);
     within(SEED_WITHIN, &path, async {
         let mut client = LocalClient::new(connect(&path).await?);
-        let request = SeedRequest { toml: toml.to_owned() };
+        let request = SeedRequest {
+            toml: toml.to_owned(),
+        };
         Ok(client.seed(request).await.map_err(refused)?.into_inner())
     })
     .await
@@ -109,7 +117,9 @@ pub async fn seed(data: &Path, toml: &str) -> Result<SeedResponse, Error> {
 /// # Errors
 /// If none answers, or the file is refused.
 pub async fn seed_any(folder: &Path, toml: &str) -> Result<SeedResponse, Error> {
-    let mut failed = Error::NoNode { path: folder.to_owned() };
+    let mut failed = Error::NoNode {
+        path: folder.to_owned(),
+    };
     for data in data_folders(folder) {
         match status(&data).await {
             Ok(_) => return seed(&data, toml).await,
@@ -124,7 +134,9 @@ fn data_folders(folder: &Path) -> Vec<PathBuf> {
     if socket_path(folder).exists() {
         return vec![folder.to_owned()];
     }
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut nodes: Vec<_> = entries
         .flatten()
         .map(|entry| entry.path())
@@ -136,7 +148,9 @@ fn data_folders(folder: &Path) -> Vec<PathBuf> {
 
 async fn connect(path: &Path) -> Result<Channel, Error> {
     if path.as_os_str().len() >= 108 {
-        return Err(Error::PathTooLong { path: path.to_owned() });
+        return Err(Error::PathTooLong {
+            path: path.to_owned(),
+        });
     }
     let socket = path.to_owned();
     // The URI is not used: the connector knows the socket.
@@ -146,7 +160,10 @@ async fn connect(path: &Path) -> Result<Channel, Error> {
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         }))
         .await
-        .map_err(|source| Error::Connect { path: path.to_owned(), source })
+        .map_err(|source| Error::Connect {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn tower_service_fn<F, R>(
@@ -169,9 +186,12 @@ async fn within<T>(
     path: &Path,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    timeout(span, answer)
-        .await
-        .unwrap_or_else(|_| Err(Error::Timeout { path: path.to_owned(), within: span }))
+    timeout(span, answer).await.unwrap_or_else(|_| {
+        Err(Error::Timeout {
+            path: path.to_owned(),
+            within: span,
+        })
+    })
 }
 
 fn refused(status: tonic::Status) -> Error {

@@ -86,8 +86,9 @@ impl Seed {
     /// # Errors
     /// Names the resource and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, SeedError> {
-        let seed: Self = toml::from_str(text)
-            .map_err(|error| SeedError::Parse { message: error.to_string().trim_end().to_owned() })?;
+        let seed: Self = toml::from_str(text).map_err(|error| SeedError::Parse {
+            message: error.to_string().trim_end().to_owned(),
+        })?;
         if let Some(id) = &seed.folder {
             parse_id("folder", "", Some(id))?;
         }
@@ -115,11 +116,17 @@ pub(super) fn parse_id(
 ) -> Result<Option<ResourceId>, SeedError> {
     id.map(str::parse)
         .transpose()
-        .map_err(|source| SeedError::Id { kind, name: name.to_owned(), source })
+        .map_err(|source| SeedError::Id {
+            kind,
+            name: name.to_owned(),
+            source,
+        })
 }
 
 fn check_password(kind: &'static str, name: &str, password: Option<&str>) -> Result<(), SeedError> {
-    let Some(password) = password else { return Ok(()) };
+    let Some(password) = password else {
+        return Ok(());
+    };
     let has = |class: fn(&char) -> bool| usize::from(password.chars().any(|c| class(&c)));
     let classes = has(|c| c.is_lowercase())
         + has(|c| c.is_uppercase())
@@ -127,7 +134,12 @@ fn check_password(kind: &'static str, name: &str, password: Option<&str>) -> Res
         + has(|c| !c.is_alphanumeric());
     let length = password.chars().count();
     if length < 14 || classes < 3 {
-        return Err(SeedError::Password { kind, name: name.to_owned(), length, classes });
+        return Err(SeedError::Password {
+            kind,
+            name: name.to_owned(),
+            length,
+            classes,
+        });
     }
     Ok(())
 }
@@ -151,8 +163,14 @@ mod tests {
         for (text, part) in [
             ("fodler = 1", "fodler"),
             ("[[registry]]\nname = \"r\"\nid = \"short\"", "short"),
-            ("[[broker]]\nname = \"b\"\npassword = \"short\"", "14 characters"),
-            ("[[broker]]\nname = \"b\"\npassword = \"alllowercaseletters\"", "three of"),
+            (
+                "[[broker]]\nname = \"b\"\npassword = \"short\"",
+                "14 characters",
+            ),
+            (
+                "[[broker]]\nname = \"b\"\npassword = \"alllowercaseletters\"",
+                "three of",
+            ),
         ] {
             let error = Seed::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -74,7 +74,8 @@ impl Local for Service {
                 let applied = if *member.name == *self.name {
                     state.applied()
                 } else {
-                    node.as_ref().map_or(Index(0), |node| self.control.reported(node.slot))
+                    node.as_ref()
+                        .map_or(Index(0), |node| self.control.reported(node.slot))
                 };
                 let role = match member.role {
                     _ if status.leader == Some(member.node) => "leader",
@@ -113,14 +114,19 @@ impl Local for Service {
 
 impl Service {
     async fn apply_seed(&self, seed: &Seed, seeded: &mut Vec<Seeded>) -> Result<(), Status> {
-        let state = self.control.linearizable_state().await.map_err(unavailable)?;
+        let state = self
+            .control
+            .linearizable_state()
+            .await
+            .map_err(unavailable)?;
         let catalog = state.catalog();
         let given = id_of("folder", "", seed.folder.as_deref())?;
         let folder = match given.or_else(|| first_folder(catalog)) {
             Some(folder) => folder,
             None => new_id()?,
         };
-        self.create("folder", "", Resource::Folder { id: folder }, seeded).await?;
+        self.create("folder", "", Resource::Folder { id: folder }, seeded)
+            .await?;
         for registry in &seed.registry {
             let known = catalog.registry_named(folder, &registry.name);
             let id = choose("registry", &registry.name, registry.id.as_deref(), known)?;
@@ -131,9 +137,19 @@ impl Service {
                 passwords,
             };
             let password = registry.password.as_deref();
-            let plan = Plan { kind: "registry", name: &registry.name, id, password };
+            let plan = Plan {
+                kind: "registry",
+                name: &registry.name,
+                id,
+                password,
+            };
             self.create_account(catalog, plan, make, seeded).await?;
-            for Account { id: given, name, password } in &registry.device {
+            for Account {
+                id: given,
+                name,
+                password,
+            } in &registry.device
+            {
                 let known = catalog.device_named(id, name);
                 let device = choose("device", name, given.as_deref(), known)?;
                 let make = |passwords| Resource::Device {
@@ -142,16 +158,35 @@ impl Service {
                     name: name.as_str().into(),
                     passwords,
                 };
-                let plan =
-                    Plan { kind: "device", name, id: device, password: password.as_deref() };
+                let plan = Plan {
+                    kind: "device",
+                    name,
+                    id: device,
+                    password: password.as_deref(),
+                };
                 self.create_account(catalog, plan, make, seeded).await?;
             }
         }
-        for Account { id: given, name, password } in &seed.broker {
+        for Account {
+            id: given,
+            name,
+            password,
+        } in &seed.broker
+        {
             let known = catalog.broker_named(folder, name);
             let id = choose("broker", name, given.as_deref(), known)?;
-            let make = |passwords| Resource::Broker { id, folder, name: name.as_str().into(), passwords };
-            let plan = Plan { kind: "broker", name, id, password: password.as_deref() };
+            let make = |passwords| Resource::Broker {
+                id,
+                folder,
+                name: name.as_str().into(),
+                passwords,
+            };
+            let plan = Plan {
+                kind: "broker",
+                name,
+                id,
+                password: password.as_deref(),
+            };
             self.create_account(catalog, plan, make, seeded).await?;
         }
         Ok(())
@@ -167,9 +202,13 @@ impl Service {
         let mut passwords = Vec::new();
         // What is there already keeps its credentials; hashing for it would only cost time.
         if let (Some(password), None) = (plan.password, catalog.login(&plan.id)) {
-            passwords.push(Password { id: new_id()?, phc: hash(password).await? });
+            passwords.push(Password {
+                id: new_id()?,
+                phc: hash(password).await?,
+            });
         }
-        self.create(plan.kind, plan.name, make(passwords), seeded).await
+        self.create(plan.kind, plan.name, make(passwords), seeded)
+            .await
     }
 
     async fn create(
@@ -184,8 +223,11 @@ impl Service {
         | Resource::Device { id, .. }
         | Resource::Broker { id, .. }) = &resource;
         let id = id.to_string();
-        let outcome =
-            self.control.propose(Command::Create(resource)).await.map_err(unavailable)?;
+        let outcome = self
+            .control
+            .propose(Command::Create(resource))
+            .await
+            .map_err(unavailable)?;
         let created = match outcome {
             Outcome::Done(_) => true,
             Outcome::Unchanged => false,
@@ -197,7 +239,12 @@ impl Service {
                 });
             }
         };
-        seeded.push(Seeded { kind: kind.into(), name: name.into(), id, created });
+        seeded.push(Seeded {
+            kind: kind.into(),
+            name: name.into(),
+            id,
+            created,
+        });
         Ok(())
     }
 }

@@ -131,7 +131,10 @@ impl Handle {
     ) -> impl Future<Output = Result<Index, ProposeError>> + Send + use<> {
         // Queued by the call, not by the first poll: callers keep an order by the order of their calls.
         let (answer, result) = oneshot::channel();
-        let queued = self.shared.proposals.try_send(Proposal { entry: entry.encode(), answer });
+        let queued = self.shared.proposals.try_send(Proposal {
+            entry: entry.encode(),
+            answer,
+        });
         async move {
             match queued {
                 Ok(()) => result.await.unwrap_or(Err(ProposeError::Unknown)),
@@ -206,8 +209,14 @@ impl Handle {
 
     /// Where a member is reached.
     pub fn endpoint(&self, node: NodeId) -> Option<Endpoint> {
-        let member = self.members().into_iter().find(|member| member.node == node)?;
-        Some(Endpoint { name: member.name, address: member.address })
+        let member = self
+            .members()
+            .into_iter()
+            .find(|member| member.node == node)?;
+        Some(Endpoint {
+            name: member.name,
+            address: member.address,
+        })
     }
 
     /// How the consensus stands.

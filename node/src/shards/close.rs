@@ -16,7 +16,9 @@ const LINGER: Duration = Duration::from_secs(5);
 impl Driver {
     /// Notes that the socket is gone.
     pub(super) fn mark_lost(&mut self, slot: u32) {
-        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { return };
+        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+            return;
+        };
         if conn.state.lost.is_none() {
             conn.state.lost = Some(Close::IoError);
             self.lost.push(slot);
@@ -27,7 +29,9 @@ impl Driver {
     pub(super) fn close_ended(&mut self) {
         let mut lost = std::mem::take(&mut self.lost);
         for slot in lost.drain(..) {
-            let Some(Some(conn)) = self.conns.get(slot as usize) else { continue };
+            let Some(Some(conn)) = self.conns.get(slot as usize) else {
+                continue;
+            };
             let why = conn.state.lost.unwrap_or(Close::IoError);
             if self.core.closing(slot).is_none() {
                 self.core.handle_lost(self.now, slot, why);
@@ -44,8 +48,12 @@ impl Driver {
     }
 
     fn close_if_ended(&mut self, slot: u32) {
-        let Some(why) = self.core.closing(slot) else { return };
-        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { return };
+        let Some(why) = self.core.closing(slot) else {
+            return;
+        };
+        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+            return;
+        };
         let waits = conn.has_pending() || self.core.output(slot).is_some_and(|out| !out.is_empty());
         if !waits || why == Close::Fence {
             self.finish(slot, why);
@@ -56,13 +64,21 @@ impl Driver {
     }
 
     fn close_lingering(&mut self) {
-        if self.lingering.first().is_none_or(|(until, _)| *until > self.now) {
+        if self
+            .lingering
+            .first()
+            .is_none_or(|(until, _)| *until > self.now)
+        {
             return;
         }
-        // All linger equally long, so the list is in order of its moments; a slot's new user does not linger.
-        let due = self.lingering.partition_point(|(until, _)| *until <= self.now);
+        // All linger equally long, so the list is in order of its moments.
+        let due = self
+            .lingering
+            .partition_point(|(until, _)| *until <= self.now);
         for (_, slot) in self.lingering.drain(..due).collect::<Vec<_>>() {
-            let Some(Some(conn)) = self.conns.get(slot as usize) else { continue };
+            let Some(Some(conn)) = self.conns.get(slot as usize) else {
+                continue;
+            };
             if let (true, Some(why)) = (conn.state.lingering, self.core.closing(slot)) {
                 self.finish(slot, why);
             }
@@ -76,6 +92,9 @@ impl Driver {
         };
         let why = self.core.closing(slot).unwrap_or(why);
         self.core.forget(slot);
+        if conn.state.lingering {
+            self.lingering.retain(|(_, other)| *other != slot);
+        }
         if conn.state.lost.is_none() && self.core.may_flush(clock::now()) {
             send_end(&mut conn);
         }

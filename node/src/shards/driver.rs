@@ -129,7 +129,11 @@ impl Driver {
             self.now = clock::now();
             self.take_events();
             self.take_mail();
-            if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now) {
+            if self
+                .core
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= self.now)
+            {
                 self.core.handle_tick(self.now);
             }
             self.read_ready();
@@ -185,8 +189,12 @@ impl Driver {
             if event.token() == WAKER {
                 continue;
             }
-            let Ok(slot) = u32::try_from(event.token().0) else { continue };
-            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { continue };
+            let Ok(slot) = u32::try_from(event.token().0) else {
+                continue;
+            };
+            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+                continue;
+            };
             if event.is_read_closed() || event.is_error() {
                 conn.state.read_closed = true;
             }
@@ -240,11 +248,19 @@ impl Driver {
         );
         let mut conn = Conn {
             stream,
-            tls: handover
-                .tls
-                .map(|session| Box::new(Tls { session, pending: Vec::new(), at: 0, lot: 0 })),
+            tls: handover.tls.map(|session| {
+                Box::new(Tls {
+                    session,
+                    pending: Vec::new(),
+                    at: 0,
+                    lot: 0,
+                })
+            }),
             rest: None,
-            state: State { listed: true, ..State::default() },
+            state: State {
+                listed: true,
+                ..State::default()
+            },
             guest: Box::new(Guest {
                 client,
                 client_id: client_id.clone(),
@@ -276,7 +292,13 @@ impl Driver {
 fn refuse(stream: &mut TcpStream, tls: Option<crate::tls::Session>) {
     let mut bytes = Vec::new();
     let code = ConnackCode::ServerUnavailable;
-    encode_connack(&mut bytes, Connack { session_present: false, code });
+    encode_connack(
+        &mut bytes,
+        Connack {
+            session_present: false,
+            code,
+        },
+    );
     if let Some(mut session) = tls {
         let mut records = Vec::new();
         if session.send(&bytes, &mut records).is_ok() {

@@ -38,7 +38,9 @@ impl Driver {
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut fenced = false;
         dirty.retain(|&slot| {
-            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { return false };
+            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+                return false;
+            };
             if conn.state.blocked {
                 conn.state.dirty = false;
                 return false;
@@ -78,7 +80,9 @@ impl Driver {
     fn collect_dirty(&mut self) {
         let mut marked = std::mem::take(&mut self.core.outbox().dirty);
         for slot in marked.drain(..) {
-            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { continue };
+            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+                continue;
+            };
             if conn.state.blocked {
                 // Its output waits for the socket, but core may have closed it. Asking for the output lets core
                 // mark it again.
@@ -118,7 +122,9 @@ fn plain_step(
     if !core.may_flush(now) {
         return Some(Flush::Fenced);
     }
-    let Some(output) = core.output(slot) else { return Some(Flush::Done) };
+    let Some(output) = core.output(slot) else {
+        return Some(Flush::Done);
+    };
     let mut pieces = [IoSlice::new(&[]); PIECES];
     let (mut count, mut offered) = (0, 0);
     for (piece, chunk) in pieces.iter_mut().zip(output.chunks()) {
@@ -206,19 +212,25 @@ fn encrypt_lot(
     slot: u32,
 ) -> Result<bool, Flush> {
     scratch.cipher.clear();
-    let Some(output) = core.output(slot) else { return Ok(false) };
+    let Some(output) = core.output(slot) else {
+        return Ok(false);
+    };
     if output.is_empty() {
         return Ok(false);
     }
     scratch.plain.clear();
     for chunk in output.chunks() {
         let room = LOT - scratch.plain.len();
-        scratch.plain.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        scratch
+            .plain
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
         if scratch.plain.len() == LOT {
             break;
         }
     }
-    tls.session.send(&scratch.plain, &mut scratch.cipher).map_err(|_| Flush::Failed)?;
+    tls.session
+        .send(&scratch.plain, &mut scratch.cipher)
+        .map_err(|_| Flush::Failed)?;
     tls.lot = scratch.plain.len();
     Ok(true)
 }

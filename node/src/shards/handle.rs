@@ -81,7 +81,10 @@ impl Shards {
         let mut mailboxes = Vec::new();
         for _ in 0..count {
             let poll = Poll::new()?;
-            mailboxes.push(Arc::new(Mailbox::new(mio::Waker::new(poll.registry(), WAKER)?)));
+            mailboxes.push(Arc::new(Mailbox::new(mio::Waker::new(
+                poll.registry(),
+                WAKER,
+            )?)));
             polls.push(poll);
         }
         for (id, poll) in (0..count).map(ShardId).zip(polls) {
@@ -117,7 +120,9 @@ impl Shards {
             table: ArcSwapOption::empty(),
             serving: AtomicBool::new(false),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// How many there are.
@@ -151,7 +156,10 @@ impl Shards {
 
     /// Whether a shard is so far behind that control should not apply more for now.
     pub fn is_congested(&self) -> bool {
-        self.inner.mailboxes.iter().any(|mailbox| mailbox.is_congested())
+        self.inner
+            .mailboxes
+            .iter()
+            .any(|mailbox| mailbox.is_congested())
     }
 
     /// Ends the threads once they have handled what was pushed before; connections still open are dropped.
@@ -178,6 +186,9 @@ impl ShardInbox for Shards {
     }
 
     fn is_full(&self, shard: ShardId) -> bool {
-        self.inner.mailboxes.get(usize::from(shard.0)).is_some_and(|mailbox| mailbox.is_full())
+        self.inner
+            .mailboxes
+            .get(usize::from(shard.0))
+            .is_some_and(|mailbox| mailbox.is_full())
     }
 }

@@ -97,7 +97,8 @@ impl Mailbox {
         drop(items);
         if !into.is_empty() {
             self.count.fetch_sub(into.len(), Ordering::Relaxed);
-            self.bytes.fetch_sub(into.iter().map(size).sum(), Ordering::Relaxed);
+            self.bytes
+                .fetch_sub(into.iter().map(size).sum(), Ordering::Relaxed);
         }
     }
 
@@ -139,7 +140,8 @@ mod tests {
 
     fn woken(poll: &mut mio::Poll) -> bool {
         let mut events = mio::Events::with_capacity(1);
-        poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+        poll.poll(&mut events, Some(std::time::Duration::ZERO))
+            .unwrap();
         !events.is_empty()
     }
 
@@ -168,7 +170,10 @@ mod tests {
     fn it_is_full_by_bytes_until_they_are_taken() {
         let (_poll, mailbox) = mailbox();
         let batch = Batch::from_bytes(vec![0; MAILBOX_BYTES + 1], 1);
-        mailbox.push(Item::Batch(Origin::Sibling(mainstay_core::ids::ShardId(1)), batch));
+        mailbox.push(Item::Batch(
+            Origin::Sibling(mainstay_core::ids::ShardId(1)),
+            batch,
+        ));
         assert!(mailbox.is_full() && mailbox.is_congested());
         mailbox.swap(&mut Vec::new());
         assert!(!mailbox.is_full() && !mailbox.is_congested());

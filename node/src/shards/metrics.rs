@@ -33,7 +33,11 @@ pub fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "open client connections");
     describe_counter!(OPENED, Unit::Count, "accepted CONNECTs");
     describe_counter!(CLOSED, Unit::Count, "closed client connections, by reason");
-    describe_histogram!(CONNECT_DURATION, Unit::Seconds, "time from the accept to the CONNACK");
+    describe_histogram!(
+        CONNECT_DURATION,
+        Unit::Seconds,
+        "time from the accept to the CONNACK"
+    );
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "bytes read from clients");
     describe_counter!(SENT_BYTES, Unit::Bytes, "bytes written to clients");
     describe_counter!(
@@ -41,12 +45,36 @@ pub fn describe() {
         Unit::Count,
         "messages or copies that were not delivered, by reason"
     );
-    describe_counter!(DENIED, Unit::Count, "publishes and filters without the right to them");
-    describe_counter!(PACKETS_RECEIVED, Unit::Count, "packets read from clients, by type");
-    describe_counter!(PACKETS_SENT, Unit::Count, "packets written to clients, by type");
-    describe_counter!(RECEIVED, Unit::Count, "messages accepted from clients, by QoS");
-    describe_counter!(DELIVERED, Unit::Count, "messages handed to subscribers, by QoS");
-    describe_gauge!(INFLIGHT, Unit::Count, "messages without their acknowledgement");
+    describe_counter!(
+        DENIED,
+        Unit::Count,
+        "publishes and filters without the right to them"
+    );
+    describe_counter!(
+        PACKETS_RECEIVED,
+        Unit::Count,
+        "packets read from clients, by type"
+    );
+    describe_counter!(
+        PACKETS_SENT,
+        Unit::Count,
+        "packets written to clients, by type"
+    );
+    describe_counter!(
+        RECEIVED,
+        Unit::Count,
+        "messages accepted from clients, by QoS"
+    );
+    describe_counter!(
+        DELIVERED,
+        Unit::Count,
+        "messages handed to subscribers, by QoS"
+    );
+    describe_gauge!(
+        INFLIGHT,
+        Unit::Count,
+        "messages without their acknowledgement"
+    );
     // Making the handles sets all combinations to zero.
     Meter::new();
 }
@@ -135,7 +163,8 @@ impl Meter {
         door.sent += bytes as u64;
         if !conn.state.greeted {
             conn.state.greeted = true;
-            door.connect_duration.record(now.since(conn.guest.accepted).as_secs_f64());
+            door.connect_duration
+                .record(now.since(conn.guest.accepted).as_secs_f64());
         }
     }
 

@@ -59,9 +59,15 @@ impl Driver {
     /// Tells core which links are above their bound, when that changed.
     fn look_at_links(&mut self) {
         let full = |slot: &mainstay_core::ids::NodeSlot| {
-            self.peers.get(*slot).is_some_and(|queue| queue.queued_bytes() > LINK_QUEUE_BYTES)
+            self.peers
+                .get(*slot)
+                .is_some_and(|queue| queue.queued_bytes() > LINK_QUEUE_BYTES)
         };
-        let congested = self.suspects.iter().filter(full).fold(NodeSet::default(), NodeSet::with);
+        let congested = self
+            .suspects
+            .iter()
+            .filter(full)
+            .fold(NodeSet::default(), NodeSet::with);
         self.suspects = congested;
         if congested != self.congested {
             self.congested = congested;

@@ -38,8 +38,13 @@ pub(super) struct Seat {
 
 impl Placement {
     pub(super) fn new(shards: usize) -> Self {
-        let state = State { spaces: HashMap::new(), loads: vec![0; shards] };
-        Self { state: Mutex::new(state) }
+        let state = State {
+            spaces: HashMap::new(),
+            loads: vec![0; shards],
+        };
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     /// Finds a place for a connection of the space.
@@ -51,11 +56,19 @@ impl Placement {
         let count = state.spaces.entry(space).or_insert(0);
         *count += 1;
         let spread = *count > SPREAD_AFTER;
-        let least = || (0..shards).min_by_key(|&shard| state.loads[shard]).unwrap_or(home);
+        let least = || {
+            (0..shards)
+                .min_by_key(|&shard| state.loads[shard])
+                .unwrap_or(home)
+        };
         let shard = if spread { least() } else { home };
         state.loads[shard] += 1;
         let shard = ShardId(u8::try_from(shard).expect("shards are counted by a u8"));
-        Seat { placement: self.clone(), space, shard }
+        Seat {
+            placement: self.clone(),
+            space,
+            shard,
+        }
     }
 }
 
@@ -67,7 +80,11 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = self.placement.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .placement
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         state.loads[usize::from(self.shard.0)] -= 1;
         if let Some(count) = state.spaces.get_mut(&self.space) {
             *count -= 1;

@@ -30,8 +30,12 @@ impl Driver {
             if budget == 0 || !self.may_read() {
                 return;
             }
-            let Some(slot) = self.ready.pop_front() else { return };
-            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { continue };
+            let Some(slot) = self.ready.pop_front() else {
+                return;
+            };
+            let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+                continue;
+            };
             conn.state.listed = false;
             if conn.state.lost.is_some() || self.core.closing(slot).is_some() {
                 continue;
@@ -58,7 +62,9 @@ impl Driver {
 
     /// Puts a connection at the back of the ready list.
     pub(super) fn relist(&mut self, slot: u32) {
-        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else { return };
+        let Some(Some(conn)) = self.conns.get_mut(slot as usize) else {
+            return;
+        };
         if !conn.state.listed {
             conn.state.listed = true;
             self.ready.push_back(slot);
@@ -96,7 +102,11 @@ fn look(
     now: Moment,
     slot: u32,
 ) -> (Look, usize) {
-    if conn.rest.as_ref().is_some_and(|rest| !rest.plain.is_empty()) {
+    if conn
+        .rest
+        .as_ref()
+        .is_some_and(|rest| !rest.plain.is_empty())
+    {
         feed_rest(core, conn, now, slot);
     }
     if !core.wants_input(slot) {
@@ -143,9 +153,13 @@ fn look(
 /// Decrypts the first `filled` bytes of the read buffer into `scratch.plain`; whether the peer has ended.
 fn decrypt(conn: &mut Conn, scratch: &mut Scratch, filled: usize) -> Result<bool, Close> {
     scratch.plain.clear();
-    let Some(tls) = &mut conn.tls else { return Ok(false) };
+    let Some(tls) = &mut conn.tls else {
+        return Ok(false);
+    };
     let incoming = &mut scratch.read[..filled];
-    let result = tls.session.receive(incoming, &mut scratch.plain, &mut tls.pending);
+    let result = tls
+        .session
+        .receive(incoming, &mut scratch.plain, &mut tls.pending);
     let progress = result.map_err(|_| Close::ProtocolError)?;
     let left = &scratch.read[progress.consumed..filled];
     if !left.is_empty() || conn.rest.is_some() {
@@ -162,7 +176,11 @@ fn decrypt(conn: &mut Conn, scratch: &mut Scratch, filled: usize) -> Result<bool
 
 /// Gives core what was just read, behind what waits, and keeps what it does not take.
 fn feed_plain(core: &mut Shard, conn: &mut Conn, now: Moment, slot: u32, bytes: &[u8]) {
-    if conn.rest.as_ref().is_some_and(|rest| !rest.plain.is_empty()) {
+    if conn
+        .rest
+        .as_ref()
+        .is_some_and(|rest| !rest.plain.is_empty())
+    {
         conn.rest().plain.extend_from_slice(bytes);
         feed_rest(core, conn, now, slot);
         return;

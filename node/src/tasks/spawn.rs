@@ -57,7 +57,9 @@ impl Tasks {
             ended: Notify::new(),
             failure: Mutex::new(None),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The token that says that the node stops; cancelling it begins the stop.
@@ -110,16 +112,22 @@ impl Tasks {
         E: Into<Cause>,
     {
         let guard = Guard::new(self.inner.clone(), kind);
-        thread::Builder::new().name(format!("{}-{number}", kind.name())).spawn(move || {
-            let result = body().map_err(Into::into);
-            guard.end(result);
-        })?;
+        thread::Builder::new()
+            .name(format!("{}-{number}", kind.name()))
+            .spawn(move || {
+                let result = body().map_err(Into::into);
+                guard.end(result);
+            })?;
         Ok(())
     }
 
     /// The failure that stopped the node, if one did.
     pub fn failure(&self) -> Option<Failure> {
-        self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many tasks and threads run.
@@ -152,7 +160,11 @@ struct Guard {
 impl Guard {
     fn new(inner: Arc<Inner>, kind: Kind) -> Self {
         inner.running.fetch_add(1, Ordering::SeqCst);
-        Self { inner, kind, ended: false }
+        Self {
+            inner,
+            kind,
+            ended: false,
+        }
     }
 
     fn end(mut self, result: Result<(), Cause>) {
@@ -213,7 +225,10 @@ mod tests {
         tasks.spawn(Kind::Control, async { Err(Plain::other("disk gone")) });
         tasks.stop().cancelled().await;
         let failure = tasks.failure().expect("a failure");
-        assert_eq!((failure.task, failure.cause.as_str()), ("control", "disk gone"));
+        assert_eq!(
+            (failure.task, failure.cause.as_str()),
+            ("control", "disk gone")
+        );
     }
 
     #[tokio::test]

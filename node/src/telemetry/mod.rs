@@ -30,10 +30,17 @@ pub enum Error {
 /// If the level cannot be parsed, or logging runs already.
 pub fn start(log: &Log) -> Result<(), Error> {
     // openraft repeats at each try what this node says once; what is fatal in it the room `raft` reports.
-    let quiet = if log.level.contains("openraft") { "" } else { ",openraft=off" };
+    let quiet = if log.level.contains("openraft") {
+        ""
+    } else {
+        ",openraft=off"
+    };
     let filter = EnvFilter::builder()
         .parse(format!("{}{quiet}", log.level))
-        .map_err(|source| Error::Level { found: log.level.clone(), source })?;
+        .map_err(|source| Error::Level {
+            found: log.level.clone(),
+            source,
+        })?;
     let json = match log.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -41,17 +48,27 @@ pub fn start(log: &Log) -> Result<(), Error> {
     };
     let registry = tracing_subscriber::registry().with(filter);
     if json {
-        let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(std::io::stderr);
         registry.with(layer).try_init().map_err(Error::Twice)
     } else {
-        registry.with(fmt::layer().with_writer(std::io::stderr)).try_init().map_err(Error::Twice)
+        registry
+            .with(fmt::layer().with_writer(std::io::stderr))
+            .try_init()
+            .map_err(Error::Twice)
     }
 }
 
 /// Describes the metrics of the process as a whole and sets those that never change.
 pub fn describe_process() {
     describe_gauge!("mainstay_build_info", "Constant 1; joins the version");
-    describe_gauge!("mainstay_start_time_seconds", Unit::Seconds, "Start of the process, Unix time");
+    describe_gauge!(
+        "mainstay_start_time_seconds",
+        Unit::Seconds,
+        "Start of the process, Unix time"
+    );
     gauge!("mainstay_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     gauge!("mainstay_start_time_seconds").set(started.map_or(0.0, |since| since.as_secs_f64()));

@@ -54,8 +54,10 @@ impl Server {
     ///
     /// A file that cannot be read or holds nothing usable, named.
     pub fn from_files(certificates: &Path, key: &Path) -> Result<Self, ConfigError> {
-        let in_certificate =
-            |source| ConfigError::Certificate { path: certificates.to_owned(), source };
+        let in_certificate = |source| ConfigError::Certificate {
+            path: certificates.to_owned(),
+            source,
+        };
         let chain = CertificateDer::pem_file_iter(certificates)
             .map_err(in_certificate)?
             .collect::<Result<Vec<_>, _>>()
@@ -64,8 +66,10 @@ impl Server {
             let none = io::Error::new(io::ErrorKind::InvalidData, "no certificate in it");
             return Err(in_certificate(rustls::pki_types::pem::Error::Io(none)));
         }
-        let key = PrivateKeyDer::from_pem_file(key)
-            .map_err(|source| ConfigError::Key { path: key.to_owned(), source })?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|source| ConfigError::Key {
+            path: key.to_owned(),
+            source,
+        })?;
         Self::from_parts(chain, key)
     }
 
@@ -88,7 +92,9 @@ impl Server {
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(ConfigError::Tickets)?;
         // One ticket is enough for one client; each costs a record after the handshake.
         config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self {
+            config: Arc::new(config),
+        })
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {

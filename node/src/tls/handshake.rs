@@ -59,7 +59,12 @@ pub async fn shake_hands(
     first: Vec<u8>,
 ) -> Result<Incoming, HandshakeError> {
     let session = Session::new(server)?;
-    let mut incoming = Incoming { session, cipher: first, plain: Vec::new(), closed: false };
+    let mut incoming = Incoming {
+        session,
+        cipher: first,
+        plain: Vec::new(),
+        closed: false,
+    };
     incoming.advance(stream).await?;
     while !incoming.session.is_established() {
         if !incoming.read_some(stream).await? {
@@ -108,7 +113,9 @@ impl Incoming {
 
     async fn advance(&mut self, stream: &mut TcpStream) -> Result<(), HandshakeError> {
         let mut out = Vec::new();
-        let result = self.session.receive(&mut self.cipher, &mut self.plain, &mut out);
+        let result = self
+            .session
+            .receive(&mut self.cipher, &mut self.plain, &mut out);
         if !out.is_empty() {
             stream.write_all(&out).await?;
         }

@@ -12,7 +12,11 @@ const LISTENER: &str = "tls";
 /// Names, units and zeros.
 pub fn describe() {
     describe_counter!(HANDSHAKES, Unit::Count, "TLS handshakes, by how they ended");
-    describe_histogram!(HANDSHAKE_DURATION, Unit::Seconds, "server-side time of a TLS handshake");
+    describe_histogram!(
+        HANDSHAKE_DURATION,
+        Unit::Seconds,
+        "server-side time of a TLS handshake"
+    );
     for result in ["ok", "failed"] {
         counter!(HANDSHAKES, "listener" => LISTENER, "result" => result).absolute(0);
     }

@@ -52,7 +52,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("established", &self.established).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("established", &self.established)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +66,10 @@ impl Session {
     /// What rustls has against the configuration.
     pub fn new(server: &Server) -> Result<Self, RecordError> {
         let inner = Box::new(UnbufferedServerConnection::new(server.config())?);
-        Ok(Self { inner, established: false })
+        Ok(Self {
+            inner,
+            established: false,
+        })
     }
 
     /// Whether the handshake is done.
@@ -86,8 +91,11 @@ impl Session {
     ) -> Result<Progress, RecordError> {
         let mut progress = Progress::default();
         loop {
-            let UnbufferedStatus { mut discard, state, .. } =
-                self.inner.process_tls_records(&mut incoming[progress.consumed..]);
+            let UnbufferedStatus {
+                mut discard, state, ..
+            } = self
+                .inner
+                .process_tls_records(&mut incoming[progress.consumed..]);
             let mut more = true;
             let state = match state {
                 Ok(state) => state,
@@ -139,8 +147,9 @@ impl Session {
     /// Appends the alert that says that nothing more will come.
     pub fn send_end(&mut self, out: &mut Vec<u8>) {
         // A connection that is about to be closed anyway is closed without it.
-        let _ = self
-            .with_traffic(out, RECORD_OVERHEAD, |traffic, room| traffic.queue_close_notify(room));
+        let _ = self.with_traffic(out, RECORD_OVERHEAD, |traffic, room| {
+            traffic.queue_close_notify(room)
+        });
     }
 
     fn with_traffic(

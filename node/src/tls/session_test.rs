@@ -107,7 +107,11 @@ fn bytes_that_are_no_tls_are_refused_with_an_alert() {
     let (mut server, _) = pair(&version::TLS13);
     let mut out = Vec::new();
     let mut connect = *b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00";
-    assert!(server.receive(&mut connect, &mut Vec::new(), &mut out).is_err());
+    assert!(
+        server
+            .receive(&mut connect, &mut Vec::new(), &mut out)
+            .is_err()
+    );
     assert!(!server.is_established());
     assert!(server.send(b"x", &mut Vec::new()).is_err());
 }

@@ -36,8 +36,11 @@ pub(crate) enum Way {
     Tls(&'static SupportedProtocolVersion),
 }
 
-pub(crate) const WAYS: [Way; 3] =
-    [Way::Plain, Way::Tls(&rustls::version::TLS12), Way::Tls(&rustls::version::TLS13)];
+pub(crate) const WAYS: [Way; 3] = [
+    Way::Plain,
+    Way::Tls(&rustls::version::TLS12),
+    Way::Tls(&rustls::version::TLS13),
+];
 
 impl Client {
     pub(crate) fn open(node: &Node, way: Way) -> Self {
@@ -48,7 +51,10 @@ impl Client {
     }
 
     pub(crate) fn plain(stream: TcpStream) -> Self {
-        Self { wire: Wire::Plain(stream), received: Vec::new() }
+        Self {
+            wire: Wire::Plain(stream),
+            received: Vec::new(),
+        }
     }
 
     pub(crate) fn tls(
@@ -67,7 +73,10 @@ impl Client {
         let name = "localhost".try_into().unwrap();
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
         let wire = Wire::Tls(Box::new(StreamOwned::new(session, stream)));
-        Self { wire, received: Vec::new() }
+        Self {
+            wire,
+            received: Vec::new(),
+        }
     }
 
     /// Logged in as a broker of the node.
@@ -143,7 +152,8 @@ impl Client {
         let mut packet = Vec::new();
         encode_subscribe(&mut packet, PacketId::MIN, &[(filter, qos)]).unwrap();
         self.send(&packet);
-        self.next(|packet| assert!(matches!(packet, Packet::Suback(_)), "{packet:?}")).unwrap();
+        self.next(|packet| assert!(matches!(packet, Packet::Suback(_)), "{packet:?}"))
+            .unwrap();
     }
 
     /// The next message's payload, acknowledged.
@@ -162,7 +172,8 @@ impl Client {
 
     pub(crate) fn ping(&mut self) {
         self.send(&[0xc0, 0]);
-        self.next(|packet| assert!(matches!(packet, Packet::Pingresp), "{packet:?}")).unwrap();
+        self.next(|packet| assert!(matches!(packet, Packet::Pingresp), "{packet:?}"))
+            .unwrap();
     }
 }
 
@@ -192,7 +203,11 @@ pub(crate) fn publish_packet(topic: &str, payload: &[u8], id: Option<u16>) -> Ve
     let mut packet = Vec::new();
     let head = PublishHead {
         dup: false,
-        qos: if id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+        qos: if id.is_some() {
+            QoS::AtLeastOnce
+        } else {
+            QoS::AtMostOnce
+        },
         retain: false,
         topic: &[topic],
         packet_id: id.and_then(PacketId::new),

@@ -40,7 +40,11 @@ fn more_than_a_read_buffer_before_the_end_is_read_to_the_end() {
         let mut publisher = Client::connect(&node, Way::Plain, 0, "p");
         let payload = vec![round; 100_000];
         publisher.send(
-            &[publish_packet("t", &payload, None), publish_packet("t", &payload, None)].concat(),
+            &[
+                publish_packet("t", &payload, None),
+                publish_packet("t", &payload, None),
+            ]
+            .concat(),
         );
         drop(publisher);
         for _ in 0..2 {

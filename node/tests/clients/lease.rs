@@ -19,7 +19,9 @@ fn nothing_comes(client: &Client) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
         other => panic!("{other:?}"),
     }
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
 }
 
 #[test]
@@ -44,8 +46,11 @@ fn a_closed_lease_lets_nothing_out_and_a_renewed_one_everything() {
 #[test]
 fn a_fence_closes_all_clients_without_another_byte() {
     let node = Node::start(2);
-    let mut clients: Vec<_> =
-        WAYS.into_iter().enumerate().map(|(n, way)| Client::connect(&node, way, n, "c")).collect();
+    let mut clients: Vec<_> = WAYS
+        .into_iter()
+        .enumerate()
+        .map(|(n, way)| Client::connect(&node, way, n, "c"))
+        .collect();
     for client in &mut clients {
         client.ping();
     }

@@ -15,9 +15,11 @@ fn wrong_credentials_are_answered_with_4_and_right_ones_with_0() {
     let node = Node::start(1);
     let known = node.brokers[0].as_str();
     for way in WAYS {
-        for (username, password) in
-            [(known, "wrong"), ("arezzzzzzzzzzzzzzzzz", PASSWORD), ("nobody", PASSWORD)]
-        {
+        for (username, password) in [
+            (known, "wrong"),
+            ("arezzzzzzzzzzzzzzzzz", PASSWORD),
+            ("nobody", PASSWORD),
+        ] {
             let mut client = Client::open(&node, way);
             client.send(&connect_packet(username, password, "c"));
             assert_eq!(client.connack(), 4, "{way:?} {username}");
@@ -73,11 +75,16 @@ fn mqtt_3_1_0_1_a_first_packet_that_is_no_connect_ends_the_connection() {
 fn bytes_that_are_no_tls_end_the_connection() {
     let node = Node::start(1);
     let mut stream = tcp(node.tls);
-    stream.write_all(&connect_packet(node.brokers[0].as_str(), PASSWORD, "c")).unwrap();
+    stream
+        .write_all(&connect_packet(node.brokers[0].as_str(), PASSWORD, "c"))
+        .unwrap();
     let mut answer = Vec::new();
     // An alert may come, never a packet.
     let _ = stream.read_to_end(&mut answer);
-    assert!(answer.first().is_none_or(|byte| *byte == 0x15), "{answer:?}");
+    assert!(
+        answer.first().is_none_or(|byte| *byte == 0x15),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -99,8 +106,14 @@ fn a_proxy_header_is_demanded_or_taken_before_mqtt_and_tls() {
         assert_eq!(client.connack(), 0);
     }
     let mut stream = tcp(node.proxied);
-    stream.write_all(&connect_packet(node.brokers[0].as_str(), PASSWORD, "c")).unwrap();
-    assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0, "no header, no answer");
+    stream
+        .write_all(&connect_packet(node.brokers[0].as_str(), PASSWORD, "c"))
+        .unwrap();
+    assert_eq!(
+        stream.read(&mut [0; 8]).unwrap_or(0),
+        0,
+        "no header, no answer"
+    );
     let mut stream = tcp(node.proxied);
     stream.write_all(b"PROXY TCP4 nonsense\r\n").unwrap();
     assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0);
@@ -108,7 +121,10 @@ fn a_proxy_header_is_demanded_or_taken_before_mqtt_and_tls() {
 
 #[test]
 fn above_the_maximum_of_connections_the_next_is_closed_until_one_leaves() {
-    let bounds = Bounds { max_connections: 2, ..Bounds::default() };
+    let bounds = Bounds {
+        max_connections: 2,
+        ..Bounds::default()
+    };
     let node = Node::with_bounds(1, bounds);
     let first = Client::connect(&node, Way::Plain, 0, "a");
     let _second = Client::connect(&node, Way::Plain, 0, "b");
@@ -124,7 +140,10 @@ fn above_the_maximum_of_connections_the_next_is_closed_until_one_leaves() {
 
 #[test]
 fn half_open_connections_above_their_bound_wait_and_come_in_later() {
-    let bounds = Bounds { max_half_open: 2, ..Bounds::default() };
+    let bounds = Bounds {
+        max_half_open: 2,
+        ..Bounds::default()
+    };
     let node = Node::with_bounds(1, bounds);
     let silent = [tcp(node.plain), tcp(node.plain)];
     let mut waiting = Client::open(&node, Way::Plain);
@@ -168,6 +187,8 @@ fn a_closed_gate_refuses_at_the_port_and_keeps_who_is_in() {
     let node = Node::start(1);
     let mut client = Client::connect(&node, Way::Plain, 0, "c");
     node.gate.close();
-    wait_for("the port to be closed", || std::net::TcpStream::connect(node.plain).is_err());
+    wait_for("the port to be closed", || {
+        std::net::TcpStream::connect(node.plain).is_err()
+    });
     client.ping();
 }

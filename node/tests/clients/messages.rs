@@ -80,7 +80,9 @@ fn a_packet_byte_by_byte_and_many_packets_in_one_write_are_the_same() {
         eager.send(&bytes);
         assert_eq!(eager.connack(), 0);
         assert_eq!(subscriber.message().unwrap(), b"eager", "{way:?}");
-        eager.next(|packet| assert!(matches!(packet, Packet::Pingresp))).unwrap();
+        eager
+            .next(|packet| assert!(matches!(packet, Packet::Pingresp)))
+            .unwrap();
     }
 }
 
@@ -106,8 +108,9 @@ fn spaces_on_different_shards_work_side_by_side() {
 fn a_space_that_is_spread_over_shards_is_one_space() {
     let node = Node::start(2);
     // Beyond a thousand connections the space is spread.
-    let idle: Vec<_> =
-        (0..1_100).map(|n| Client::connect(&node, Way::Plain, 0, &format!("i{n}"))).collect();
+    let idle: Vec<_> = (0..1_100)
+        .map(|n| Client::connect(&node, Way::Plain, 0, &format!("i{n}")))
+        .collect();
     let mut subscribers: Vec<_> = (0..8)
         .map(|n| {
             let mut subscriber = Client::connect(&node, Way::Plain, 0, &format!("s{n}"));
@@ -164,7 +167,9 @@ fn a_slow_reader_gets_all_qos_1_messages_in_order_and_holds_nobody_else() {
         }
         // Answers are held back while the reader is behind, so they may all come at the end.
         for _ in 1..=total {
-            publisher.next(|packet| assert!(matches!(packet, Packet::Puback(_)))).unwrap();
+            publisher
+                .next(|packet| assert!(matches!(packet, Packet::Puback(_))))
+                .unwrap();
         }
         thread.join().unwrap();
     }

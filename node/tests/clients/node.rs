@@ -111,8 +111,11 @@ impl Node {
             trusted_networks: trusted.clone(),
             tls: Some(server),
         });
-        let proxied =
-            open(Options { proxy: ProxyProtocol::Required, trusted_networks: trusted, tls: None });
+        let proxied = open(Options {
+            proxy: ProxyProtocol::Required,
+            trusted_networks: trusted,
+            tls: None,
+        });
         let certificate = made.cert.der().clone();
         let node = Self {
             plain,
@@ -142,7 +145,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.stop().cancel();
-        let ended = self.runtime.block_on(self.tasks.ended(Duration::from_secs(10)));
+        let ended = self
+            .runtime
+            .block_on(self.tasks.ended(Duration::from_secs(10)));
         assert!(ended || std::thread::panicking(), "everything ends");
         assert!(self.tasks.failure().is_none() || std::thread::panicking());
     }
@@ -152,7 +157,10 @@ impl Drop for Node {
 pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = clock::now();
     while !condition() {
-        assert!(clock::now().since(start) < Duration::from_secs(20), "waited for {what}");
+        assert!(
+            clock::now().since(start) < Duration::from_secs(20),
+            "waited for {what}"
+        );
         std::thread::yield_now();
     }
 }
@@ -163,10 +171,17 @@ fn catalog(brokers: &[ResourceId]) -> Catalog {
     let mut catalog = Catalog::default();
     catalog.create(Resource::Folder { id: folder }).unwrap();
     for (number, &id) in brokers.iter().enumerate() {
-        let password =
-            Password { id: ResourceId::from_random([100 + number as u8; 17]), phc: phc.clone() };
+        let password = Password {
+            id: ResourceId::from_random([100 + number as u8; 17]),
+            phc: phc.clone(),
+        };
         let name = format!("b{number}").into();
-        let broker = Resource::Broker { id, folder, name, passwords: vec![password] };
+        let broker = Resource::Broker {
+            id,
+            folder,
+            name,
+            passwords: vec![password],
+        };
         catalog.create(broker).unwrap();
     }
     catalog
@@ -206,7 +221,9 @@ impl Control {
         };
         control.publish();
         for shard in (0..control.shards.count()).map(ShardId) {
-            control.shards.push_event(shard, Event::Serve(control.table.incarnation));
+            control
+                .shards
+                .push_event(shard, Event::Serve(control.table.incarnation));
         }
         control
     }
@@ -230,11 +247,16 @@ impl Control {
             Request::Claim { claim } => {
                 self.epoch += 1;
                 let epoch = Epoch(Position::new(Index(self.epoch), 0));
-                answer(Event::Claimed { conn: claim.conn, epoch });
+                answer(Event::Claimed {
+                    conn: claim.conn,
+                    epoch,
+                });
             }
-            Request::Subscribe { ticket, space, filters } => {
-                self.subscribe(shard, ticket, space, filters)
-            }
+            Request::Subscribe {
+                ticket,
+                space,
+                filters,
+            } => self.subscribe(shard, ticket, space, filters),
             Request::Unsubscribe { space, filters } => {
                 for filter in filters {
                     self.want(shard, space, &filter, -1);
@@ -271,15 +293,21 @@ impl Control {
             self.want(shard, space, &filter, 1);
         }
         self.table.index.0 += 1;
-        self.waiting.push((self.table.index, shard, Event::Subscribed { ticket, views }));
+        self.waiting
+            .push((self.table.index, shard, Event::Subscribed { ticket, views }));
         self.publish();
     }
 
     fn want(&mut self, shard: ShardId, space: SpaceId, filter: &TopicFilter, change: i32) {
-        let count = self.wanted.entry((space, filter.clone(), shard)).or_default();
+        let count = self
+            .wanted
+            .entry((space, filter.clone(), shard))
+            .or_default();
         *count = count.saturating_add_signed(change);
         let wanting = |shard: &ShardId| {
-            self.wanted.get(&(space, filter.clone(), *shard)).is_some_and(|count| *count > 0)
+            self.wanted
+                .get(&(space, filter.clone(), *shard))
+                .is_some_and(|count| *count > 0)
         };
         let shards = (0..self.shards.count()).map(ShardId).filter(wanting);
         let shards = shards.fold(ShardSet::default(), ShardSet::with);
@@ -289,10 +317,15 @@ impl Control {
     fn answer_waiting(&mut self) {
         let reached = |index: Index| {
             let mut all = (0..self.shards.count()).map(ShardId);
-            all.all(|shard| self.adopted.get(&shard).is_some_and(|adopted| *adopted >= index))
+            all.all(|shard| {
+                self.adopted
+                    .get(&shard)
+                    .is_some_and(|adopted| *adopted >= index)
+            })
         };
-        let (ready, waiting) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(index, ..)| reached(*index));
+        let (ready, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(index, ..)| reached(*index));
         self.waiting = waiting;
         for (_, shard, event) in ready {
             self.shards.push_event(shard, event);

@@ -4,7 +4,7 @@
 //! incarnation whose lease ran out is not handled in it.
 
 use crate::{
-    control::{Control, LinkState, answers::Tag, Output, Renewal, life::Life, reads::Round},
+    control::{Control, LinkState, Output, Renewal, answers::Tag, life::Life, reads::Round},
     ids::{Incarnation, Index, NodeSlot, ShardId},
     lease::Ask,
     message::{Event, Request},
@@ -72,7 +72,9 @@ impl Control {
     pub fn handle_command(&mut self, now: Moment, reply: u64, command: Command) -> bool {
         self.look_at_lease(now);
         let taken = self.desk(now).is_some_and(|(_, desk, _)| {
-            desk.proposer.submit(Lane::Work, command, Tag::Command(reply)).is_ok()
+            desk.proposer
+                .submit(Lane::Work, command, Tag::Command(reply))
+                .is_ok()
         });
         self.settle(now);
         taken

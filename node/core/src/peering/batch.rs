@@ -48,7 +48,13 @@ impl Message<'_> {
     /// A message that nobody gets: it is answered `taken` once all that was sent before it on the same way is in its
     /// receivers' queues. Its topic is empty, which no real one is [MQTT-4.7.3-1].
     pub fn marker(space: SpaceId, token: Token) -> Self {
-        Self { space, topic: "", payload: &[], qos: QoS::AtMostOnce, token: Some(token) }
+        Self {
+            space,
+            topic: "",
+            payload: &[],
+            qos: QoS::AtMostOnce,
+            token: Some(token),
+        }
     }
 
     /// Whether it is a marker.

@@ -22,6 +22,7 @@ impl Shard {
     pub fn handle_batch(&mut self, now: Moment, from: Origin, batch: &Batch) {
         self.latest = now;
         if !self.serving {
+            self.answer_for_nobody(from, batch);
             return;
         }
         for message in batch.iter() {
@@ -29,6 +30,19 @@ impl Shard {
             self.handle_message(now, from, &message);
         }
         self.settle(now);
+    }
+
+    /// A node that routes but does not serve yet, or has closed all its clients, has nobody who could take it:
+    /// interest of its earlier life may still lead here. Without an answer its publisher would wait for as long as
+    /// this life lasts. A fenced node, which has no table, answers nothing.
+    fn answer_for_nobody(&mut self, from: Origin, batch: &Batch) {
+        if self.table.is_some() {
+            let tokens = batch
+                .iter()
+                .map_while(Result::ok)
+                .filter_map(|message| message.token);
+            tokens.for_each(|token| self.outbox.push_taken(from, token));
+        }
     }
 
     fn handle_message(&mut self, now: Moment, from: Origin, message: &Message<'_>) {

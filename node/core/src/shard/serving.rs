@@ -95,6 +95,7 @@ impl Shard {
     /// it counts for this shard ended with the incarnation.
     pub(super) fn fence(&mut self) {
         self.serving = false;
+        self.table = None;
         self.draining = false;
         self.outbox
             .requests

@@ -189,3 +189,32 @@ fn the_driver_is_not_left_asleep_over_what_a_flush_added() {
     rig.shard.forget(conn.slot);
     assert_eq!(rig.shard.next_deadline(), Some(Moment(0)));
 }
+
+#[test]
+fn a_message_before_the_node_serves_is_answered_since_nobody_is_there_to_take_it() {
+    let mut shard = Shard::new(
+        ShardId(0),
+        2,
+        Limits::default(),
+        lease::Window::default(),
+        [1, 2],
+    );
+    let now = Moment(1);
+    shard.handle_event(
+        now,
+        Event::Adopt(table(1, vec![peer(1, 5)], Routes::default())),
+    );
+    let messages = batch(
+        broker().space,
+        &[("t", "x", Q1, Some(7)), ("t", "y", QoS::AtMostOnce, None)],
+    );
+    for from in [
+        Origin::Node(NodeSlot(1), incarnation(5)),
+        Origin::Sibling(ShardId(1)),
+    ] {
+        shard.handle_batch(now, from, &messages);
+    }
+    let token = crate::peering::Token::new(ShardId(3), 7);
+    assert_eq!(shard.outbox().peers[0].2.taken, [token]);
+    assert_eq!(shard.outbox().siblings[1].taken, [token]);
+}
