@@ -100,6 +100,7 @@ async fn side(
     window.set(FOR_EVER);
     let addresses = Arc::clone(addresses);
     let tasks = Tasks::new(runtime.clone());
+    let links = runtime.clone();
     let parts = Parts {
         node,
         channels: Arc::new(Channels::new(credentials, Home::default(), runtime).unwrap()),
@@ -113,6 +114,7 @@ async fn side(
         queues: queues.clone(),
         inbox: Arc::new(Inbox(got_in)),
         shards: 2,
+        runtime: links,
         window: window.clone(),
         trust_refused: false,
         events: events_in,
