@@ -336,6 +336,7 @@ impl World {
         };
         while let Some(pending) = self.raft.pending.pop_front_if(|p| p.ready_at <= self.now) {
             let index = self.append(pending.entry);
+            self.tell_control(leader, ControlIn::Committed(index));
             if let Some((n, life, ticket)) = pending.from {
                 let body = if !self.is_healing && self.rng.chance(self.p.loss, 2_000) {
                     Body::Proposed {
@@ -548,6 +549,8 @@ impl World {
         self.nodes[chosen].believes = Some(chosen);
         self.nodes[chosen].reached_at = now;
         self.tell_control(chosen, ControlIn::Leadership(true, term));
+        let committed = Index(self.raft.log.len() as u64);
+        self.tell_control(chosen, ControlIn::Committed(committed));
         self.agenda.put(now, Ev::Commit);
     }
 
