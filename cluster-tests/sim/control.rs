@@ -71,6 +71,7 @@ impl World {
                 node.control.handle_report(now, slot, life, index);
             }
             ControlIn::Link(slot, life, state) => node.control.handle_link(now, slot, life, state),
+            ControlIn::Committed(index) => node.control.handle_committed(index),
             ControlIn::Drain => node.control.handle_drain(now),
             ControlIn::SnapshotRequest => node.control.handle_snapshot_request(now),
         }

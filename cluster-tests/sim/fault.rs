@@ -129,7 +129,8 @@ impl World {
         if let Some(n) = self.victim(until) {
             self.counts.add("fault: node paused");
             note!(self, "n{n} is paused until {until}");
-            self.nodes[n].paused_until = until;
+            let paused = &mut self.nodes[n].paused_until;
+            *paused = until.max(*paused);
         }
     }
 
@@ -149,13 +150,16 @@ impl World {
 
     /// A follower's replica falls behind.
     fn lag_some(&mut self) {
-        let until = self.now + self.span().min(4_000);
+        let until = self.now + self.span();
         let n = self.rng.place(self.nodes.len());
-        if Some(n) != self.raft.leader {
-            self.counts.add("fault: replica lags");
-            note!(self, "n{n} gets no entries until {until}");
-            self.nodes[n].lags_until = until;
-        }
+        let is_leader = Some(n) == self.raft.leader;
+        self.counts.add(if is_leader {
+            "fault: the leader's replica lags"
+        } else {
+            "fault: replica lags"
+        });
+        note!(self, "n{n} gets no entries until {until}");
+        self.nodes[n].lags_until = until;
     }
 
     fn slow_network(&mut self) {

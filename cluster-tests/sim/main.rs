@@ -22,6 +22,8 @@ mod raft;
 mod rng;
 mod runner;
 mod shard;
+#[cfg(test)]
+mod sim_test;
 mod trace;
 mod world;
 

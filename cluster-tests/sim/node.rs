@@ -62,6 +62,7 @@ pub(crate) enum ControlIn {
     Confirmed(u64, bool),
     Report(NodeSlot, Incarnation, Index),
     Link(NodeSlot, Incarnation, LinkState),
+    Committed(Index),
     Drain,
     SnapshotRequest,
 }
@@ -287,7 +288,8 @@ impl World {
     pub(crate) fn stall(&mut self, n: NodeNo, part: Part, span: u64) {
         self.counts.add("part paused between steps");
         note!(self, "n{n} {part:?} pauses for {span}");
-        self.nodes[n].actors[part.place()].stalled_until = self.now + span;
+        let stalled = &mut self.nodes[n].actors[part.place()].stalled_until;
+        *stalled = (self.now + span).max(*stalled);
     }
 
     /// A part's appointment has come.

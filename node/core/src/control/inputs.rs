@@ -134,6 +134,13 @@ impl Control {
         self.settle(now);
     }
 
+    /// What the consensus has committed, as this node knows it: on a leader whenever it changes, or at least some
+    /// times within `stall_after`. Leases are measured by it, so that also a leader whose replica falls behind
+    /// loses its own.
+    pub fn handle_committed(&mut self, index: Index) {
+        self.grantor.handle_committed(index);
+    }
+
     /// A node (maybe this one) asks for a lease; answered by a `Grant` with the same `reply`.
     pub fn handle_renewal(&mut self, now: Moment, reply: u64, renewal: Renewal) {
         self.look_at_lease(now);

@@ -13,7 +13,7 @@ use crate::{
 
 /// Requests that wait for a confirmation: 64 nodes that send one each `renew`, over more than a fence.
 const WAITING: usize = 1024;
-/// Samples of the leader's applied index; spaced so that they span `stall_after`, with room for one more.
+/// Samples of what is committed, as the leader knows it; spaced so that they span `stall_after`, with room for one more.
 const SAMPLES: u32 = 32;
 
 /// A node's request for a lease, as the leader weighs it.
@@ -56,6 +56,10 @@ pub struct Grantor {
     /// The round under way, and when it began.
     round: Option<(u64, Moment)>,
     next_ticket: u64,
+    committed: Index,
+    /// What was committed when it was first told in this term; required from then on, since this node cannot know
+    /// for how long it has been.
+    floor: Option<Index>,
     samples: VecDeque<(Moment, Index)>,
     verdicts: VecDeque<Verdict>,
     #[cfg(any(test, feature = "plant"))]
@@ -81,6 +85,8 @@ impl Grantor {
             waiting: VecDeque::new(),
             round: None,
             next_ticket: 1,
+            committed: Index(0),
+            floor: None,
             samples: VecDeque::new(),
             verdicts: VecDeque::new(),
             #[cfg(any(test, feature = "plant"))]
@@ -105,6 +111,7 @@ impl Grantor {
     /// This node leads no longer: refuses whoever waits.
     pub fn lost_leadership(&mut self) {
         self.term = None;
+        self.floor = None;
         self.round = None;
         let refused = self.waiting.drain(..);
         self.verdicts.extend(refused.map(|w| Verdict::Grant {
@@ -127,7 +134,16 @@ impl Grantor {
         self.standing.handle_hint(incarnation, refused);
     }
 
-    /// What this node's replica has applied by now.
+    /// What the consensus has committed, as this node knows it. Its own replica may be behind that, and must not get
+    /// a lease for as long as it likes because it leads.
+    pub fn handle_committed(&mut self, index: Index) {
+        self.committed = self.committed.max(index);
+        if self.term.is_some() {
+            self.floor.get_or_insert(self.committed);
+        }
+    }
+
+    /// What this node's replica has applied by now; called also when time passes.
     pub fn handle_applied(&mut self, now: Moment, applied: Index) {
         let spacing = self.timing.stall_after / (SAMPLES - 2);
         if self
@@ -135,7 +151,8 @@ impl Grantor {
             .back()
             .is_none_or(|(at, _)| now.since(*at) >= spacing)
         {
-            self.samples.push_back((now, applied));
+            let known = self.committed.max(applied);
+            self.samples.push_back((now, known));
         }
         // The newest sample that is old enough stays in front.
         let enough = |at: Moment| now.since(at) >= self.timing.stall_after;
@@ -247,6 +264,7 @@ impl Grantor {
     fn required(&self, came: Moment) -> Index {
         let old_enough = |at: Moment| came.since(at) >= self.timing.stall_after;
         let newest = self.samples.iter().rev().find(|(at, _)| old_enough(*at));
-        newest.map_or(Index(0), |(_, index)| *index)
+        let newest = newest.map_or(Index(0), |(_, index)| *index);
+        newest.max(self.floor.unwrap_or_default())
     }
 }

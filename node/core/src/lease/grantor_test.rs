@@ -152,6 +152,30 @@ fn a_node_that_lags_behind_what_was_committed_stall_after_ago_gets_no_lease() {
 }
 
 #[test]
+fn a_leader_whose_own_replica_lags_behind_what_is_committed_gets_no_lease() {
+    let mut grantor = leader();
+    grantor.handle_committed(Index(100));
+    grantor.handle_applied(Moment(1_000), Index(100));
+    grantor.handle_committed(Index(101));
+    grantor.handle_applied(Moment(1_200), Index(100));
+    assert!(renew(&mut grantor, 3_100, ask(1)));
+    assert!(!renew(&mut grantor, 3_300, ask(1)));
+}
+
+#[test]
+fn a_new_leader_requires_what_was_committed_when_it_was_elected() {
+    let mut grantor = leader();
+    grantor.handle_committed(Index(101));
+    grantor.handle_committed(Index(150));
+    assert!(!renew(&mut grantor, 1_100, ask(2)));
+    let caught_up = Ask {
+        applied: Index(101),
+        ..ask(2)
+    };
+    assert!(renew(&mut grantor, 1_200, caught_up));
+}
+
+#[test]
 fn due_when_unanswered_for_down_after_counted_anew_from_the_election() {
     let mut grantor = leader();
     assert!(renew(&mut grantor, 1_100, ask(1)) && renew(&mut grantor, 3_000, ask(2)));

@@ -3,6 +3,9 @@
 //! What is committed stays. Proposals and answers get lost, come late, twice, after a change of leader; an
 //! old leader may not know for a while; only a majority confirms.
 
+mod feed;
+mod leader;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -18,7 +21,6 @@ use mainstay_core::{
 use crate::{
     agenda::Ev,
     node::{ControlIn, NodeNo},
-    trace::note,
     world::World,
 };
 
@@ -336,6 +338,7 @@ impl World {
         };
         while let Some(pending) = self.raft.pending.pop_front_if(|p| p.ready_at <= self.now) {
             let index = self.append(pending.entry);
+            self.tell_control(leader, ControlIn::Committed(index));
             if let Some((n, life, ticket)) = pending.from {
                 let body = if !self.is_healing && self.rng.chance(self.p.loss, 2_000) {
                     Body::Proposed {
@@ -463,191 +466,6 @@ impl World {
             {
                 self.nodes[n].reached_at = now;
             }
-        }
-    }
-
-    fn watch_leader(&mut self) {
-        let is_good = self.raft.leader.is_some_and(|leader| {
-            self.has_majority(leader) && self.nodes[leader].leads == Some(self.raft.term)
-        });
-        if is_good && !self.raft.change_leader {
-            self.raft.leader_bad = None;
-            return;
-        }
-        if self.raft.leader_bad.is_none() {
-            let patience = if self.raft.term == 0 {
-                50
-            } else {
-                self.rng.within(700, 1_500)
-            };
-            self.raft.leader_bad = Some((self.now, patience));
-        }
-        let is_due = self
-            .raft
-            .leader_bad
-            .is_some_and(|(since, span)| self.now - since >= span);
-        if !is_due && !self.raft.change_leader {
-            return;
-        }
-        let able: Vec<NodeNo> = (0..self.nodes.len())
-            .filter(|n| Some(*n) != self.raft.leader && self.has_majority(*n))
-            .collect();
-        let old = self.raft.leader.filter(|n| self.has_majority(*n));
-        let candidates = if able.is_empty() {
-            old.into_iter().collect()
-        } else {
-            able
-        };
-        if candidates.is_empty() {
-            return;
-        }
-        let chosen = *self.rng.pick(&candidates);
-        self.elect(chosen);
-    }
-
-    fn elect(&mut self, chosen: NodeNo) {
-        let now = self.now;
-        self.raft.change_leader = false;
-        self.raft.leader_bad = None;
-        self.raft.term += 1;
-        self.raft.leader = Some(chosen);
-        self.counts.add("leader elected");
-        note!(self, "n{chosen} leads in term {}", self.raft.term);
-        // What the old leader had under way: the new one has some of it, and commits that first.
-        for mut pending in std::mem::take(&mut self.raft.pending) {
-            let survives = self.rng.chance(1, 2);
-            if let Some((n, life, ticket)) = pending.from.take()
-                && self.rng.chance(1, 2)
-            {
-                let body = Body::Proposed {
-                    ticket,
-                    outcome: Err(ProposeError::Unknown),
-                };
-                let mail = Mail {
-                    from: n,
-                    from_life: life,
-                    to: n,
-                    to_life: Some(life),
-                    body,
-                };
-                let wait = self.rng.within(1, 500);
-                self.mail(mail, wait);
-            }
-            if survives {
-                self.counts.add("proposal survived a leader change");
-                self.raft.pending.push_back(Pending {
-                    ready_at: now,
-                    ..pending
-                });
-            } else {
-                self.counts.add("proposal lost at a leader change");
-            }
-        }
-        let term = self.raft.term;
-        self.nodes[chosen].leads = Some(term);
-        self.nodes[chosen].believes = Some(chosen);
-        self.nodes[chosen].reached_at = now;
-        self.tell_control(chosen, ControlIn::Leadership(true, term));
-        self.agenda.put(now, Ev::Commit);
-    }
-
-    /// Nodes that the leader reaches learn of it, sooner or later.
-    fn spread_leadership(&mut self) {
-        let Some(leader) = self.raft.leader.filter(|leader| self.is_running(*leader)) else {
-            return;
-        };
-        for n in 0..self.nodes.len() {
-            let knows = self.nodes[n].believes == Some(leader)
-                && (n == leader || self.nodes[n].leads.is_none());
-            let hears = n != leader
-                && self.is_running(n)
-                && self.net.raft_open(leader, n, self.now)
-                && self.rng.chance(1, 2);
-            if knows || !hears {
-                continue;
-            }
-            self.nodes[n].believes = Some(leader);
-            if self.nodes[n].leads.take().is_some() {
-                self.counts.add("leader learned that it was deposed");
-                let term = self.raft.term;
-                self.tell_control(n, ControlIn::Leadership(false, term));
-            }
-        }
-    }
-
-    /// Lets the node's replica get what it can soon.
-    pub(crate) fn feed_soon(&mut self, n: NodeNo) {
-        let behind = self.nodes[n].replica.applied().0 < self.raft.log.len() as u64;
-        if !self.nodes[n].is_alive || !behind || self.nodes[n].feed_at.is_some() {
-            return;
-        }
-        let at = self.now
-            + if Some(n) == self.raft.leader {
-                0
-            } else {
-                self.delay()
-            };
-        self.nodes[n].feed_at = Some(at);
-        let life = self.nodes[n].life;
-        self.agenda.put(at, Ev::Feed(n, life));
-    }
-
-    /// Gives some committed entries to the node's replica.
-    pub(crate) fn feed(&mut self, n: NodeNo, life: u64) {
-        let now = self.now;
-        if !self.nodes[n].is_alive || self.nodes[n].life != life {
-            return;
-        }
-        self.nodes[n].feed_at = None;
-        let hears = self.raft.leader.is_some_and(|leader| {
-            n == leader || (self.is_running(leader) && self.net.raft_open(leader, n, now))
-        });
-        let node = &mut self.nodes[n];
-        let is_held = node.lags_until > now || node.paused_until > now || node.runs >= RUNS;
-        if !hears || is_held {
-            return;
-        }
-        if node.is_installing {
-            self.install(n);
-            return;
-        }
-        let most = self.rng.within(1, 24);
-        let node = &mut self.nodes[n];
-        let mut run = Vec::new();
-        for _ in 0..most {
-            let at = usize::try_from(node.replica.applied().0).unwrap_or_default();
-            let Some((entry, _)) = self.raft.log.get(at) else {
-                break;
-            };
-            run.push(node.replica.apply(Index(at as u64 + 1), entry));
-        }
-        if !run.is_empty() {
-            node.runs += 1;
-            let state = Box::new(node.replica.clone());
-            self.tell_control(n, ControlIn::Applied(run, state));
-        }
-        self.feed_soon(n);
-    }
-
-    /// The leader sends a snapshot instead of entries; it is put in place once the node has no client.
-    fn install(&mut self, n: NodeNo) {
-        if !self.nodes[n].control.may_install() {
-            return;
-        }
-        let index = self.raft.log.len();
-        let bytes = self.raft.states[index].write_snapshot();
-        match Replica::read_snapshot(&bytes) {
-            Ok(replica) => {
-                self.counts.add("snapshot installed");
-                note!(self, "n{n} installs a snapshot at {index}");
-                let replica = self.planted(replica);
-                let node = &mut self.nodes[n];
-                node.is_installing = false;
-                node.runs += 1;
-                node.replica = replica.clone();
-                self.tell_control(n, ControlIn::Applied(Vec::new(), Box::new(replica)));
-            }
-            Err(error) => self.violate("P2", &format!("a snapshot cannot be read: {error}")),
         }
     }
 }
