@@ -98,7 +98,12 @@ fn canonical(principal: &Principal, topic: &str) -> String {
 impl World {
     /// A client's turn.
     pub(crate) fn client_turn(&mut self, c: ClientNo) {
-        let wait = self.rng.within(1, self.p.think);
+        let most = if self.is_healing {
+            self.p.think.min(150)
+        } else {
+            self.p.think
+        };
+        let wait = self.rng.within(1, most);
         self.agenda.put(self.now + wait, Ev::Client(c));
         if self.is_healing {
             return self.client_heals(c);

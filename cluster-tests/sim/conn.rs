@@ -81,7 +81,9 @@ pub(crate) struct Conn {
     down_last: u64,
     /// Bytes that left the node and that the client has not read.
     down_bytes: usize,
-    pub(crate) unread: Vec<u8>,
+    unread: Vec<u8>,
+    /// Read by the client, and not yet a whole packet.
+    partial: Vec<u8>,
     left: Vec<u8>,
     pub(crate) connack_left: Option<u64>,
     pub(crate) is_accepted: bool,
@@ -128,6 +130,7 @@ impl Conn {
             down_last: 0,
             down_bytes: 0,
             unread: Vec::new(),
+            partial: Vec::new(),
             left: Vec::new(),
             connack_left: None,
             is_accepted: false,
@@ -353,7 +356,10 @@ impl World {
         if is_mine && self.clients[client].is_slow && !self.conns[conn].has_end_arrived {
             return;
         }
-        let bytes = std::mem::take(&mut self.conns[conn].unread);
+        let record = &mut self.conns[conn];
+        let taken = std::mem::take(&mut record.unread);
+        let mut bytes = std::mem::take(&mut record.partial);
+        bytes.extend_from_slice(&taken);
         let mut used = 0;
         while let Ok(Some(frame)) = codec::frame(&bytes[used..], MAX_PACKET) {
             used += frame.len;
@@ -361,12 +367,13 @@ impl World {
                 self.client_got(client, conn, &packet);
             }
         }
+        bytes.drain(..used);
         let record = &mut self.conns[conn];
-        record.unread = bytes[used..].to_vec();
-        record.down_bytes = record.down_bytes.saturating_sub(used);
+        record.partial = bytes;
+        record.down_bytes = record.down_bytes.saturating_sub(taken.len());
         let (n, life, shard, id) = (record.node, record.life, record.shard, record.id);
         if let Some(id) = id
-            && used > 0
+            && !taken.is_empty()
             && self.nodes[n].is_alive
             && self.nodes[n].life == life
         {

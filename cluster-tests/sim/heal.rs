@@ -103,7 +103,7 @@ impl World {
                 let open = self
                     .clients
                     .iter()
-                    .position(|c| !c.is_away && !(c.has_suback && c.has_puback));
+                    .position(|c| !(c.is_away || c.has_suback && c.has_puback));
                 match open {
                     None => {
                         self.clients
@@ -117,12 +117,6 @@ impl World {
                             "client {c} gets no service: conn {:?}, SUBACK {}, PUBACK {}",
                             client.conn, client.has_suback, client.has_puback
                         );
-                        if let Some(conn) = client.conn {
-                            let r = &self.conns[conn];
-                            let d = &self.nodes[r.node].shards[r.shard];
-                            let x = format!("{d:?}");
-                            note!(self, "DBG {:?} {x}", r.id);
-                        }
                         self.violate("heal", &text);
                     }
                     Some(_) => {}
@@ -193,6 +187,13 @@ impl World {
             }
             if let Some(shard) = node.shards.iter().position(|shard| !shard.is_idle()) {
                 return Some(format!("shard {shard} of n{n} has work"));
+            }
+            let sockets = node.shards.iter().flat_map(|shard| shard.sockets.values());
+            if let Some(socket) = sockets.into_iter().find(|socket| !socket.rest.is_empty()) {
+                return Some(format!(
+                    "conn {} has packets that are not handled",
+                    socket.conn
+                ));
             }
             if node.links.len() + 1 != self.nodes.len() {
                 return Some(format!("n{n} has {} links", node.links.len()));

@@ -168,16 +168,15 @@ impl World {
     /// Makes a stream if both ends mean each other's running lives; both hellos go through at once.
     fn connect(&mut self, a: NodeNo, slot_of_b: NodeSlot, b: NodeNo, life_of_b: Incarnation) {
         let life_of_a = self.nodes[a].me;
-        let fits = |end: &&mut LinkEnd| end.peer == a && Some(end.life) == life_of_a;
+        let fits = |end: &LinkEnd| end.peer == a && Some(end.life) == life_of_a;
         if self.nodes[b].me != Some(life_of_b) {
             return;
         }
         let number = self.next_stream;
-        let Some((slot_of_a, expects_b)) =
-            self.nodes[b].links.iter_mut().find_map(|(slot, end)| {
-                let mut end = end;
-                fits(&&mut end).then(|| (*slot, end.link.expects()))
-            })
+        let Some((slot_of_a, expects_b)) = self.nodes[b]
+            .links
+            .iter()
+            .find_map(|(slot, end)| fits(end).then(|| (*slot, end.link.expects())))
         else {
             return;
         };

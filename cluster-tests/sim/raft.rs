@@ -172,6 +172,9 @@ impl World {
         };
         let from_life = self.nodes[n].life;
         let to = self.nodes[n].believes.unwrap_or(n);
+        if matches!(body, Body::Renew { .. }) && n != to && self.net.raft_open(n, to, self.now) {
+            self.nodes[n].reached_at = self.now;
+        }
         let mail = Mail {
             from: n,
             from_life,

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 /// Lines kept.
 const KEPT: usize = 400;
 
+/// Characters of a line; payloads are long.
+const LINE: usize = 500;
+
 /// The last lines of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
@@ -28,7 +31,8 @@ impl Trace {
     }
 
     pub(crate) fn add(&mut self, now: u64, text: &str) {
-        let line = format!("{now:>7} {text}");
+        let cut = text.chars().take(LINE);
+        let line = format!("{now:>7} {}", cut.collect::<String>());
         if self.is_loud {
             println!("{line}");
         }

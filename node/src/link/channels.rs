@@ -61,6 +61,7 @@ pub struct Channels {
     credentials: Credentials,
     stamp: Stamp,
     runtime: Handle,
+    link_runtime: Handle,
     open: Mutex<HashMap<(Endpoint, Purpose), Channel>>,
 }
 
@@ -77,9 +78,20 @@ impl Channels {
         Ok(Self {
             credentials,
             stamp,
+            link_runtime: runtime.clone(),
             runtime,
             open: Mutex::default(),
         })
+    }
+
+    /// Moves the channels of live messages to a runtime of their own: the one on which their links run, or each frame
+    /// wakes one thread more.
+    #[must_use]
+    pub fn with_links_on(self, runtime: Handle) -> Self {
+        Self {
+            link_runtime: runtime,
+            ..self
+        }
     }
 
     /// Claims a name that the certificate does not carry.
@@ -90,6 +102,7 @@ impl Channels {
             credentials,
             stamp,
             runtime: Handle::current(),
+            link_runtime: Handle::current(),
             open: Mutex::default(),
         }
     }
@@ -112,7 +125,10 @@ impl Channels {
     }
 
     fn channel(&self, peer: &Endpoint, purpose: Purpose) -> Result<Channel, Error> {
-        let _context = self.runtime.enter();
+        let _context = match purpose {
+            Purpose::Raft => self.runtime.enter(),
+            Purpose::Link => self.link_runtime.enter(),
+        };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (peer.clone(), purpose);
         if let Some(channel) = open.get(&key) {

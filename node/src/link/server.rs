@@ -31,6 +31,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Calls of one peer at once: proposals, appends, reads and a link are far fewer.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
 
+/// Calls under way at a stop end when their rooms do; a peer that hangs does not hold the process up.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
 /// A link that another node opened.
 #[derive(Debug)]
 pub struct Incoming {
@@ -78,8 +81,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` ends; then no connection is taken any more. Those that stand end with the process, and
-    /// their calls with the rooms that answer them.
+    /// Serves until `stop` ends. Peers are then told to open no more calls on what stands, and what they wait for is
+    /// answered if that takes no longer than a moment: they must not go on talking to a node that has stopped.
     ///
     /// # Errors
     ///
@@ -95,6 +98,7 @@ impl Server {
         let verify = Verify { home: self.home };
         let service = tonic::service::interceptor::InterceptedService::new(service, verify);
         let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
+        let (stopping, stopped) = oneshot::channel();
         let serve = transport::Server::builder()
             .tls_config(self.credentials.server().timeout(HANDSHAKE_TIMEOUT))
             .map_err(Error::Tls)?
@@ -104,10 +108,18 @@ impl Server {
             .http2_keepalive_interval(Some(Duration::from_secs(1)))
             .http2_keepalive_timeout(Some(Duration::from_millis(1_500)))
             .add_service(service)
-            .serve_with_incoming(incoming);
+            .serve_with_incoming_shutdown(incoming, async move {
+                stop.await;
+                // Only a server that has ended meanwhile does not listen.
+                let _ = stopping.send(());
+            });
+        let grace = async {
+            let _ = stopped.await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
         tokio::select! {
             served = serve => served.map_err(Error::Tls),
-            () = stop => Ok(()),
+            () = grace => Ok(()),
         }
     }
 }

@@ -11,7 +11,10 @@ use mainstay_core::{
     peering::Link,
     router::Peer,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -50,6 +53,8 @@ pub struct Parts {
     pub inbox: Arc<dyn ShardInbox>,
     /// How many shards there are.
     pub shards: u8,
+    /// Where links run; best on one thread, with their channels.
+    pub runtime: Handle,
     /// This node's lease.
     pub window: Window,
     /// Whether a refused connection says that a process is gone, also off loopback.
@@ -101,6 +106,7 @@ impl HubHandle {
 pub struct Hub {
     shared: Shared,
     tasks: Tasks,
+    runtime: Handle,
     report: watch::Receiver<Index>,
     commands: mpsc::Receiver<Links>,
     incoming: mpsc::Receiver<Incoming>,
@@ -146,6 +152,7 @@ impl Hub {
         let hub = Self {
             shared,
             tasks,
+            runtime: parts.runtime,
             report,
             commands,
             incoming,
@@ -215,10 +222,11 @@ impl Hub {
             link: Link::new(me, peer.incarnation),
             next: None,
         };
-        self.tasks.spawn(Kind::PeerLink, async move {
-            task.run().await;
-            Ok::<(), std::io::Error>(())
-        });
+        self.tasks
+            .spawn_on(&self.runtime, Kind::PeerLink, async move {
+                task.run().await;
+                Ok::<(), std::io::Error>(())
+            });
         self.links.insert(
             peer.slot,
             Running {

@@ -62,6 +62,14 @@ impl ShardInbox for Inbox {
         self.0
             .send_modify(|got| got.tokens.extend(tokens.iter().map(|token| token.rest())));
     }
+
+    fn is_full(&self, _: ShardId) -> bool {
+        false
+    }
+
+    fn home(&self, _: SpaceId) -> ShardId {
+        ShardId(0)
+    }
 }
 
 struct Side {
@@ -100,6 +108,7 @@ async fn side(
     window.set(FOR_EVER);
     let addresses = Arc::clone(addresses);
     let tasks = Tasks::new(runtime.clone());
+    let links = runtime.clone();
     let parts = Parts {
         node,
         channels: Arc::new(Channels::new(credentials, Home::default(), runtime).unwrap()),
@@ -113,6 +122,7 @@ async fn side(
         queues: queues.clone(),
         inbox: Arc::new(Inbox(got_in)),
         shards: 2,
+        runtime: links,
         window: window.clone(),
         trust_refused: false,
         events: events_in,

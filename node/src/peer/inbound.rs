@@ -1,13 +1,13 @@
 //! What has come over a link, on its way to the shards.
 //!
-//! The messages of one peer go to one shard, always the same: it passes them on to its siblings in order, so that
-//! no order is lost here. Answers go to the shard that each token names.
+//! The messages of a space go to its home shard, where its subscribers are as long as they are few; it passes on in
+//! order what its siblings want. Answers go to the shard that each token names.
 
 use std::{fmt, sync::Arc};
 
 use mainstay_core::{
     ids::ShardId,
-    peering::{Batch, Token},
+    peering::{BadBatch, Batch, Homes, Token},
     shard::Origin,
 };
 
@@ -22,14 +22,26 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Whether the shard that takes this peer's messages wants no more for now.
-    pub(super) fn is_full(&self, from: Origin) -> bool {
-        self.inbox.is_full(self.shard_of(from))
+    /// Whether a shard wants no more for now.
+    pub(super) fn is_full(&self) -> bool {
+        (0..self.shards).any(|shard| self.inbox.is_full(ShardId(shard)))
     }
 
-    pub(super) fn deliver(&self, from: Origin, batch: Batch, taken: Vec<Token>) {
-        if !batch.is_empty() {
-            self.inbox.push_batch(self.shard_of(from), from, batch);
+    /// Checks every message of a batch and finds its home.
+    pub(super) fn homes(&self, batch: &Batch) -> Result<Homes, BadBatch> {
+        batch.homes(|space| self.inbox.home(space))
+    }
+
+    /// `homes` are those of this very batch.
+    pub(super) fn deliver(&self, from: Origin, batch: Batch, homes: Homes, taken: Vec<Token>) {
+        match homes {
+            Homes::Nobody => {}
+            Homes::One(shard) => self.inbox.push_batch(shard, from, batch),
+            Homes::Many(parts) => {
+                for (shard, part) in parts {
+                    self.inbox.push_batch(shard, from, part);
+                }
+            }
         }
         if taken.is_empty() {
             return;
@@ -45,13 +57,6 @@ impl Inbound {
             if !tokens.is_empty() {
                 self.inbox.push_taken(shard, from, tokens);
             }
-        }
-    }
-
-    fn shard_of(&self, from: Origin) -> ShardId {
-        match from {
-            Origin::Node(slot, _) => ShardId(slot.0 % self.shards.max(1)),
-            Origin::Sibling(shard) => shard,
         }
     }
 }

@@ -228,7 +228,7 @@ impl LinkTask {
                 queue.set_unsent(self.link.queued_bytes());
             }
             let is_held = !self.has_lease();
-            let is_full = self.shared.inbound.is_full(from);
+            let is_full = self.shared.inbound.is_full();
             tokio::select! {
                 frame = wire.incoming.message(), if !is_full => {
                     if let Err(end) = self.take(frame, from).await {
@@ -276,23 +276,15 @@ impl LinkTask {
         let broken = |why: &dyn std::fmt::Display| End::Broken(why.to_string());
         let frame = Frame::decode(&frame.body).map_err(|error| broken(&error))?;
         // Nothing of a frame may reach the shards, or be acknowledged, if a part of it cannot be read.
-        let mut count = 0;
-        for message in frame.batch.iter() {
-            message.map_err(|error| broken(&error))?;
-            count += 1;
-        }
-        if count != frame.batch.len() {
-            return Err(broken(
-                &"a batch has another number of messages than it says",
-            ));
-        }
+        let homes = self.shared.inbound.homes(&frame.batch);
+        let homes = homes.map_err(|error| broken(&error))?;
         let before = self.link.peer_report();
         let received = self
             .link
             .handle_frame(frame)
             .map_err(|error| broken(&error))?;
         if let Received::New(batch, taken) = received {
-            self.shared.inbound.deliver(from, batch, taken);
+            self.shared.inbound.deliver(from, batch, homes, taken);
         }
         let index = self.link.peer_report();
         if index > before {

@@ -37,7 +37,8 @@ pub(crate) struct Node {
     pub(crate) file: Arc<NodeFile>,
     pub(crate) seen: watch::Receiver<Seen>,
     stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    control: JoinHandle<()>,
+    serving: JoinHandle<()>,
 }
 
 /// Nodes that share a CA, each with a folder and an address that outlive a restart.
@@ -52,6 +53,10 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) async fn new(test: &str, count: usize, tune: fn(&mut Settings)) -> Self {
+        // With RUST_LOG set a failed test can be read.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let logs = tracing_subscriber::fmt().with_env_filter(filter);
+        let _ = logs.with_test_writer().try_init();
         let folder = Folder::new(test);
         let ca = Ca::new();
         let (mut seeds, mut servers) = (Vec::new(), Vec::new());
@@ -122,7 +127,8 @@ impl Nodes {
             file,
             seen,
             stop,
-            tasks: vec![control, serving],
+            control,
+            serving,
         }
     }
 }
@@ -132,10 +138,9 @@ impl Node {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.handle.shutdown().await;
-        for task in self.tasks {
-            task.abort();
-            let _ = task.await;
-        }
+        self.serving.await.unwrap();
+        self.control.abort();
+        let _ = self.control.await;
     }
 
     /// Waits for a leader that this node knows.

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use mainstay_core::{
-    ids::ShardId,
+    ids::{ShardId, SpaceId},
     lease::Window,
     limits::Limits,
     message::{Event, Request},
@@ -183,6 +183,10 @@ impl ShardInbox for Shards {
 
     fn push_taken(&self, shard: ShardId, from: Origin, tokens: Vec<Token>) {
         self.push(shard, Item::Taken(from, tokens));
+    }
+
+    fn home(&self, space: SpaceId) -> ShardId {
+        self.inner.placement.home(space)
     }
 
     fn is_full(&self, shard: ShardId) -> bool {

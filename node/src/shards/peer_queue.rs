@@ -12,7 +12,7 @@ use std::{
 };
 
 use mainstay_core::{
-    ids::{Incarnation, NodeSlot, ShardId},
+    ids::{Incarnation, NodeSlot, ShardId, SpaceId},
     peering::{Batch, Token},
     shard::Origin,
 };
@@ -26,9 +26,10 @@ pub trait ShardInbox: Send + Sync {
     fn push_taken(&self, shard: ShardId, from: Origin, tokens: Vec<Token>);
     /// Whether the shard has so much that no more should come: the link then reads nothing, and its peer's
     /// window fills.
-    fn is_full(&self, _shard: ShardId) -> bool {
-        false
-    }
+    fn is_full(&self, shard: ShardId) -> bool;
+    /// The shard that takes a space's messages of other nodes; always the same. It passes on what its siblings
+    /// want.
+    fn home(&self, space: SpaceId) -> ShardId;
 }
 
 /// One push of a shard.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    hash::BuildHasher,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,6 +20,9 @@ const SPREAD_AFTER: u32 = 1_000;
 #[derive(Debug)]
 pub(super) struct Placement {
     state: Mutex<State>,
+    /// A random key: clients cannot aim at one shard by their IDs.
+    homes: RandomState,
+    shards: u8,
 }
 
 #[derive(Debug)]
@@ -44,15 +47,22 @@ impl Placement {
         };
         Self {
             state: Mutex::new(state),
+            homes: RandomState::new(),
+            shards: u8::try_from(shards).unwrap_or(ShardId::MAX),
         }
+    }
+
+    /// The home shard of a space; never changes.
+    pub(super) fn home(&self, space: SpaceId) -> ShardId {
+        let home = self.homes.hash_one(space) % u64::from(self.shards.max(1));
+        ShardId(u8::try_from(home).expect("below a u8"))
     }
 
     /// Finds a place for a connection of the space.
     pub(super) fn seat(self: &Arc<Self>, space: SpaceId) -> Seat {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let shards = state.loads.len();
-        // The map's own random key: clients cannot aim at one shard by their IDs.
-        let home = (state.spaces.hasher().hash_one(space) % shards as u64) as usize;
+        let home = usize::from(self.home(space).0);
         let count = state.spaces.entry(space).or_insert(0);
         *count += 1;
         let spread = *count > SPREAD_AFTER;

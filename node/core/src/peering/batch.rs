@@ -3,6 +3,8 @@
 //! One message is: kind of space (1), space ID (20), QoS and token flag (1), topic length (u16), payload length
 //! (u32), token (u64, if any), topic, payload; integers little-endian. A message without a topic is a marker.
 
+use std::ops::Range;
+
 use crate::{
     codec::QoS,
     ids::{ResourceId, ShardId, SpaceId},
@@ -134,7 +136,7 @@ impl Batch {
         let mut pieces = vec![Self::default()];
         let mut offset = 0;
         while offset < self.bytes.len() {
-            let message = read(&self.bytes[offset..]);
+            let message = Reader::default().read(&self.bytes[offset..]);
             let (length, messages) = match message {
                 Some((_, length)) => (length, 1),
                 None => {
@@ -169,56 +171,190 @@ impl Batch {
 
     /// The messages in order; ends after the first malformed one.
     pub fn iter(&self) -> impl Iterator<Item = Result<Message<'_>, BadBatch>> {
-        let mut offset = 0;
+        let mut reader = Reader::default();
         let mut broken = false;
         std::iter::from_fn(move || {
-            if broken || offset == self.bytes.len() {
+            if broken || reader.offset == self.bytes.len() {
                 return None;
             }
-            match read(&self.bytes[offset..]) {
-                Some((message, length)) => {
-                    offset += length;
-                    Some(Ok(message))
-                }
-                None => {
-                    broken = true;
-                    Some(Err(BadBatch { offset }))
-                }
-            }
+            let read = reader.next(&self.bytes);
+            broken = read.is_err();
+            Some(read)
         })
+    }
+
+    /// Checks every message and says to which shard each belongs by its space: the order within a space is kept.
+    ///
+    /// # Errors
+    /// [`BadBatch`] if a message cannot be read, or there are not as many as the batch says.
+    pub fn homes(&self, mut home: impl FnMut(SpaceId) -> ShardId) -> Result<Homes, BadBatch> {
+        let mut reader = Reader::default();
+        let mut homes = Homes::Nobody;
+        let mut known: Option<(SpaceId, ShardId)> = None;
+        let mut count = 0;
+        while reader.offset < self.bytes.len() {
+            let start = reader.offset;
+            let space = reader.next(&self.bytes)?.space;
+            let shard = match known {
+                Some((same, shard)) if same == space => shard,
+                _ => home(space),
+            };
+            known = Some((space, shard));
+            count += 1;
+            homes.add(shard, &self.bytes, start..reader.offset, count);
+        }
+        if count != self.messages {
+            return Err(BadBatch {
+                offset: reader.offset,
+            });
+        }
+        Ok(homes)
     }
 }
 
-fn read(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
-    let (head, mut rest) = bytes.split_at_checked(HEAD)?;
-    let id: ResourceId = std::str::from_utf8(&head[1..21]).ok()?.parse().ok()?;
-    let space = match head[0] {
-        0 => SpaceId::Registry(id),
-        1 => SpaceId::Broker(id),
-        _ => return None,
-    };
-    let qos = QoS::from_bits(head[21] & 0x7f)?;
-    let topic_length = usize::from(u16::from_le_bytes([head[22], head[23]]));
-    let payload_length = u32::from_le_bytes([head[24], head[25], head[26], head[27]]) as usize;
-    let mut length = HEAD + topic_length + payload_length;
-    let mut token = None;
-    if head[21] & 0x80 != 0 {
-        let (word, after) = rest.split_at_checked(8)?;
-        token = Some(Token(u64::from_le_bytes(word.try_into().ok()?)));
-        rest = after;
-        length += 8;
+/// The shards that the messages of a batch are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Homes {
+    /// There is no message.
+    Nobody,
+    /// All are for one shard: the batch can go there as it is.
+    One(ShardId),
+    /// The batch in parts, one a shard.
+    Many(Vec<(ShardId, Batch)>),
+}
+
+impl Homes {
+    /// Adds the message that lies at `at`, the `count`th.
+    fn add(&mut self, shard: ShardId, bytes: &[u8], at: Range<usize>, count: u32) {
+        match self {
+            Self::Nobody => *self = Self::One(shard),
+            Self::One(only) if *only == shard => {}
+            Self::One(only) => {
+                let before = Batch::from_bytes(bytes[..at.start].to_vec(), count - 1);
+                let this = Batch::from_bytes(bytes[at].to_vec(), 1);
+                *self = Self::Many(vec![(*only, before), (shard, this)]);
+            }
+            Self::Many(parts) => {
+                let place = parts.iter().position(|(part, _)| *part == shard);
+                let place = place.unwrap_or_else(|| {
+                    parts.push((shard, Batch::default()));
+                    parts.len() - 1
+                });
+                let part = &mut parts[place].1;
+                part.bytes.extend_from_slice(&bytes[at]);
+                part.messages += 1;
+            }
+        }
     }
-    let (topic, rest) = rest.split_at_checked(topic_length)?;
-    let payload = rest.get(..payload_length)?;
-    let topic = std::str::from_utf8(topic).ok()?;
-    Some((
-        Message {
+}
+
+/// Reads message after message. It remembers the last space: most batches are of one, and its ID is the most
+/// costly part of a message to read.
+#[derive(Debug, Default)]
+struct Reader {
+    offset: usize,
+    last: Option<([u8; 21], SpaceId)>,
+}
+
+impl Reader {
+    fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Message<'a>, BadBatch> {
+        let bad = BadBatch {
+            offset: self.offset,
+        };
+        let (message, length) = self.read(&bytes[self.offset..]).ok_or(bad)?;
+        self.offset += length;
+        Ok(message)
+    }
+
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> Option<(Message<'a>, usize)> {
+        let (head, mut rest) = bytes.split_at_checked(HEAD)?;
+        let space = self.space(head[..21].try_into().ok()?)?;
+        let qos = QoS::from_bits(head[21] & 0x7f)?;
+        let topic_length = usize::from(u16::from_le_bytes([head[22], head[23]]));
+        let payload_length = u32::from_le_bytes([head[24], head[25], head[26], head[27]]) as usize;
+        let mut length = HEAD + topic_length + payload_length;
+        let mut token = None;
+        if head[21] & 0x80 != 0 {
+            let (word, after) = rest.split_at_checked(8)?;
+            token = Some(Token(u64::from_le_bytes(word.try_into().ok()?)));
+            rest = after;
+            length += 8;
+        }
+        let (topic, rest) = rest.split_at_checked(topic_length)?;
+        let payload = rest.get(..payload_length)?;
+        let topic = std::str::from_utf8(topic).ok()?;
+        let message = Message {
             space,
             topic,
             payload,
             qos,
             token,
-        },
-        length,
-    ))
+        };
+        Some((message, length))
+    }
+
+    fn space(&mut self, bytes: [u8; 21]) -> Option<SpaceId> {
+        if let Some((last, space)) = self.last
+            && last == bytes
+        {
+            return Some(space);
+        }
+        let id: ResourceId = std::str::from_utf8(&bytes[1..]).ok()?.parse().ok()?;
+        let space = match bytes[0] {
+            0 => SpaceId::Registry(id),
+            1 => SpaceId::Broker(id),
+            _ => return None,
+        };
+        self.last = Some((bytes, space));
+        Some(space)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(spaces: &[u8]) -> Batch {
+        let mut batch = Batch::default();
+        for (number, space) in (0_u64..).zip(spaces) {
+            batch.push(&Message {
+                space: SpaceId::Broker(ResourceId::from_random([*space; 17])),
+                topic: "a/b",
+                payload: &[*space],
+                qos: QoS::AtLeastOnce,
+                token: Some(Token(number)),
+            });
+        }
+        batch
+    }
+
+    fn home(space: SpaceId) -> ShardId {
+        let odd = SpaceId::Broker(ResourceId::from_random([1; 17]));
+        ShardId(u8::from(space == odd))
+    }
+
+    fn tokens(batch: &Batch) -> Vec<u64> {
+        batch.iter().map(|m| m.unwrap().token.unwrap().0).collect()
+    }
+
+    #[test]
+    fn a_batch_of_one_home_stays_whole_and_another_is_parted_in_order() {
+        assert_eq!(Batch::default().homes(home), Ok(Homes::Nobody));
+        assert_eq!(batch(&[1, 1]).homes(home), Ok(Homes::One(ShardId(1))));
+        let Ok(Homes::Many(parts)) = batch(&[0, 0, 1, 0, 1, 2]).homes(home) else {
+            panic!("two homes");
+        };
+        assert_eq!(parts[0].0, ShardId(0));
+        assert_eq!(tokens(&parts[0].1), [0, 1, 3, 5]);
+        assert_eq!(tokens(&parts[1].1), [2, 4]);
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_read_or_miscounts_has_no_homes() {
+        let whole = batch(&[0, 1, 0]);
+        let cut = whole.as_bytes()[..whole.as_bytes().len() - 1].to_vec();
+        assert!(Batch::from_bytes(cut, 3).homes(home).is_err());
+        let all = whole.as_bytes().to_vec();
+        assert!(Batch::from_bytes(all, 4).homes(home).is_err());
+    }
 }

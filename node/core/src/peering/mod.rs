@@ -11,6 +11,6 @@ mod link;
 #[cfg(test)]
 mod link_test;
 
-pub use batch::{BadBatch, Batch, Message, Token};
+pub use batch::{BadBatch, Batch, Homes, Message, Token};
 pub use frame::{BadFrame, Frame};
 pub use link::{Link, LinkError, Received};

@@ -10,6 +10,7 @@ use crate::{
     replica::{
         Session,
         nodes::{NodeInfo, Nodes},
+        plant::Planted,
         sessions::Sessions,
     },
     stored::{Stored, Values},
@@ -28,9 +29,17 @@ pub struct Replica {
     pub(super) sessions: Sessions,
     pub(super) interest: Interest,
     pub(super) stored: Stored,
+    pub(super) planted: Planted,
 }
 
 impl Replica {
+    /// Plants a bug in this state and all that follow from it, for tests that have to find it. A snapshot does not
+    /// carry it.
+    #[cfg(any(test, feature = "plant"))]
+    pub fn plant(&mut self, plant: super::Plant) {
+        self.planted = Planted::new(plant);
+    }
+
     /// The last applied entry.
     pub fn applied(&self) -> Index {
         self.applied

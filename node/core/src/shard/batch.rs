@@ -16,13 +16,15 @@ use crate::{
 };
 
 impl Shard {
-    /// Handles the messages of a batch; a node's batches go to one shard of this node, always the same one for a link, or
-    /// their order is lost, and never to several. Each token in it is answered once, to `from`, when all that it is for have
-    /// taken it. What follows a malformed message is ignored: the link checks frames before.
+    /// Handles the messages of a batch. A node's batches go to one shard of this node, always the same one for a
+    /// link, or their order is lost, and never to several. Each token in it is answered once, to `from`, when all that
+    /// it is for have taken it. What follows a malformed message is ignored: the link checks frames before. A shard
+    /// that does not serve neither delivers nor answers.
     pub fn handle_batch(&mut self, now: Moment, from: Origin, batch: &Batch) {
         self.latest = now;
-        if !self.serving {
-            self.answer_for_nobody(from, batch);
+        // A shard that serves nobody, yet or any more, still passes on and answers: interest of the node's earlier
+        // life may lead here, and siblings may still have clients. A fenced one has no table and does neither.
+        if self.table.is_none() {
             return;
         }
         for message in batch.iter() {
@@ -30,19 +32,6 @@ impl Shard {
             self.handle_message(now, from, &message);
         }
         self.settle(now);
-    }
-
-    /// A node that routes but does not serve yet, or has closed all its clients, has nobody who could take it:
-    /// interest of its earlier life may still lead here. Without an answer its publisher would wait for as long as
-    /// this life lasts. A fenced node, which has no table, answers nothing.
-    fn answer_for_nobody(&mut self, from: Origin, batch: &Batch) {
-        if self.table.is_some() {
-            let tokens = batch
-                .iter()
-                .map_while(Result::ok)
-                .filter_map(|message| message.token);
-            tokens.for_each(|token| self.outbox.push_taken(from, token));
-        }
     }
 
     fn handle_message(&mut self, now: Moment, from: Origin, message: &Message<'_>) {

@@ -181,8 +181,14 @@ impl Shard {
         let Some(connection) = self.connections.of_mut(conn.slot, conn.generation) else {
             return;
         };
-        if connection.epoch == epoch && matches!(connection.phase, Phase::Live | Phase::Draining) {
-            self.lose(now, conn.slot, why);
+        if connection.epoch != epoch {
+            return;
+        }
+        match connection.phase {
+            Phase::Live | Phase::Draining => self.lose(now, conn.slot, why),
+            // What a drain left to be written must not go on beside the new owner (P5).
+            Phase::Closing(_) => self.give_up_output(conn.slot),
+            Phase::Claiming => {}
         }
     }
 

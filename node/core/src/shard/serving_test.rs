@@ -218,3 +218,34 @@ fn a_message_before_the_node_serves_is_answered_since_nobody_is_there_to_take_it
     assert_eq!(shard.outbox().peers[0].2.taken, [token]);
     assert_eq!(shard.outbox().siblings[1].taken, [token]);
 }
+
+#[test]
+fn a_shard_that_has_drained_still_passes_on_to_siblings_that_have_not() {
+    let mut routes = Routes::default();
+    routes.set_shards(broker().space, &filter("t"), crate::ids::ShardSet(0b10));
+    let mut rig = Rig::new(2, Limits::default(), table(1, vec![peer(1, 5)], routes));
+    rig.event(Event::Drain);
+    assert!(matches!(rig.requests()[..], [Request::Emptied]));
+    let messages = batch(broker().space, &[("t", "x", Q1, Some(7))]);
+    let now = rig.now;
+    rig.shard
+        .handle_batch(now, Origin::Node(NodeSlot(1), incarnation(5)), &messages);
+    assert_eq!(rig.node(1, 5).1, []);
+    assert_eq!(rig.sibling(1).0.len(), 1);
+}
+
+#[test]
+fn what_a_drain_left_to_be_written_is_forgotten_when_another_owns_the_session() {
+    let mut rig = Rig::alone();
+    let client = rig.client(broker(), "c");
+    let epoch = rig.shard.connections.get(client.slot).unwrap().epoch;
+    rig.send(client, &publish("t", b"x", 2, false));
+    rig.event(Event::Drain);
+    assert_eq!(rig.is_closed(client), Some(Close::Drain));
+    rig.event(Event::Ended {
+        conn: client,
+        epoch,
+        why: Close::Takeover,
+    });
+    assert_eq!(rig.read(client), []);
+}

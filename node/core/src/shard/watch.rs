@@ -79,7 +79,7 @@ impl Shard {
             .min_by_key(|(deadline, _)| *deadline)
     }
 
-    fn give_up_output(&mut self, slot: u32) {
+    pub(super) fn give_up_output(&mut self, slot: u32) {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.outbound.out().clear(&mut self.pool);
             Self::mark(&mut self.outbox, slot, connection);

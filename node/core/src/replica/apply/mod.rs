@@ -12,7 +12,7 @@ use crate::{
     catalog::{CreateError, Creation, Resource},
     ids::{Incarnation, Index, NodeSlot, Position},
     limits::BATCH_COMMANDS,
-    replica::{Applied, Command, Effect, Entry, Lane, Outcome, Refusal, Replica},
+    replica::{Applied, Command, Effect, Entry, Lane, Outcome, Plant, Refusal, Replica},
 };
 
 /// One command's place, its proposer, and where its effects go.
@@ -69,6 +69,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let Some(slot) = self.nodes.running_slot(incarnation) else {
+            if self.planted.has(Plant::EndedIncarnation) {
+                self.batch_of_ended(index, incarnation, lane, first, commands, effects);
+            }
             return;
         };
         let Some(last) = self.nodes.lane(incarnation, lane) else {
@@ -76,6 +79,11 @@ impl Replica {
         };
         let mut sequence = last.saturating_add(1);
         let Some(applied_before) = sequence.checked_sub(first) else {
+            if self.planted.has(Plant::GapAsRepeat) {
+                let passed = (first - 1).saturating_add(commands.len() as u64);
+                self.nodes.set_lane(incarnation, lane, passed);
+                return;
+            }
             effects.push(Effect::Gap {
                 incarnation,
                 lane,
@@ -114,6 +122,37 @@ impl Replica {
                 // the command was its own node's end
                 return;
             }
+        }
+    }
+
+    /// The planted bug: what an ended incarnation still sends is applied.
+    fn batch_of_ended(
+        &mut self,
+        index: Index,
+        incarnation: Incarnation,
+        lane: Lane,
+        first: u64,
+        commands: &[Command],
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(slot) = self.nodes.ended_slot(incarnation) else {
+            return;
+        };
+        for ((offset, command), sequence) in commands.iter().enumerate().zip(first..) {
+            let position = Position::new(index, offset);
+            let mut step = Step {
+                position,
+                incarnation,
+                slot,
+                effects: &mut *effects,
+            };
+            let outcome = self.command(&mut step, command);
+            effects.push(Effect::Answer {
+                incarnation,
+                lane,
+                sequence,
+                outcome,
+            });
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     ids::{Incarnation, Index, NodeId, Position},
     limits::SWEEP_BATCH,
     replica::{
-        Effect, Outcome, Replica,
+        Effect, Outcome, Plant, Replica,
         apply::Step,
         nodes::{Node, Running},
     },
@@ -76,6 +76,9 @@ impl Replica {
             let Some((key, session)) = self.sessions.remove_first(incarnation) else {
                 break;
             };
+            if self.planted.has(Plant::WillTwice) {
+                self.fire(key.principal.space, session.will.clone(), step.effects);
+            }
             self.fire(key.principal.space, session.will, step.effects);
             left -= 1;
         }

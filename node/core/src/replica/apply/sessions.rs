@@ -9,7 +9,9 @@ use crate::{
     codec::QoS,
     ids::{Epoch, SessionKey, SpaceId},
     reason::Close,
-    replica::{Claim, Delivery, Effect, Outcome, Refusal, Replica, Session, Will, apply::Step},
+    replica::{
+        Claim, Delivery, Effect, Outcome, Plant, Refusal, Replica, Session, Will, apply::Step,
+    },
     stored::Value,
 };
 
@@ -33,7 +35,9 @@ impl Replica {
         };
         if let Some(before) = self.sessions.insert(key.clone(), session) {
             // [MQTT-3.1.4-2]; maybe it was the last that an ended incarnation had left
-            self.fire(key.principal.space, before.will, step.effects);
+            if !self.planted.has(Plant::WillLostAtTakeover) {
+                self.fire(key.principal.space, before.will, step.effects);
+            }
             self.forget_if_swept(before.incarnation);
             step.effects.push(Effect::Ended {
                 incarnation: before.incarnation,
