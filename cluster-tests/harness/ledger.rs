@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Received, until};
+use super::Received;
 
 /// The number of a message; its payload begins with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,25 +254,45 @@ impl Ledger {
         );
     }
 
-    /// Waits until nothing is unacknowledged on a connection that stands; the load must have been paused.
+    /// Publishes on standing connections without an answer.
+    pub fn unanswered(&self) -> Vec<Violation> {
+        let book = self.book();
+        let open = |message: &Message| book.publishers[message.publisher.0].open;
+        let waiting = |(id, message): (usize, &Message)| {
+            (open(message) && message.acknowledged.is_none()).then(|| {
+                let publisher = &book.publishers[message.publisher.0].name;
+                let (topic, age) = (&message.topic, message.sent.elapsed());
+                Violation(format!(
+                    "message {id} of {publisher} on {topic} waits for {age:.2?}"
+                ))
+            })
+        };
+        book.messages
+            .iter()
+            .enumerate()
+            .filter_map(waiting)
+            .collect()
+    }
+
+    /// Waits until nothing is unanswered; the load must have been paused.
     ///
     /// # Panics
     /// If that is not so within `most`.
     pub async fn all_answered(&self, most: Duration) {
-        until(
-            "all publishes on standing connections are answered",
-            most,
-            || async {
-                let book = self.book();
-                let open = |message: &&Message| book.publishers[message.publisher.0].open;
-                book.messages
-                    .iter()
-                    .filter(open)
-                    .all(|message| message.acknowledged.is_some())
-                    .then_some(())
-            },
-        )
-        .await;
+        let start = Instant::now();
+        loop {
+            let waiting = self.unanswered();
+            if waiting.is_empty() {
+                return;
+            }
+            assert!(
+                start.elapsed() < most,
+                "{} publishes got no answer: {}",
+                waiting.len(),
+                some(&waiting)
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// How many subscribers' connections stand whose name passes.

@@ -128,14 +128,13 @@ pub(super) fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// Whether a process exists and is no zombie.
+/// Whether a process exists and may still hold files. A zombie holds none, but the first thread of a killed process
+/// is one already while the others are still ending: only then are the locks of its files free.
 pub(super) fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .trim_start()
-            .starts_with('Z')
-    })
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    !state.starts_with('Z') || threads > 1
 }

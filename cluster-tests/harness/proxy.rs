@@ -27,6 +27,8 @@ use super::owner;
 const PIECE: usize = 64 * 1024;
 /// Pieces on the way at once; above it the sender is not read, as a full network would.
 const ON_THE_WAY: usize = 64;
+/// A call to a dead node is accepted and ends after this, as behind a load balancer.
+const DEAD_PAUSE: Duration = Duration::from_millis(100);
 /// How long a caller may remain unknown: its socket is in the system's table as soon as it has connected.
 const KNOWN_WITHIN: Duration = Duration::from_millis(500);
 
@@ -166,6 +168,11 @@ async fn accept_all(shared: Arc<Shared>, listener: TcpListener, to: usize) {
 }
 
 async fn carry(shared: Arc<Shared>, near: TcpStream, caller: SocketAddr, to: usize) {
+    // First, since it is cheap and the table of sockets is not: a dead node's peers call often.
+    let Ok(far) = TcpStream::connect(&shared.targets[to]).await else {
+        tokio::time::sleep(DEAD_PAUSE).await;
+        return;
+    };
     let Some(from) = shared.node_at(caller).await else {
         return;
     };
@@ -178,9 +185,6 @@ async fn carry(shared: Arc<Shared>, near: TcpStream, caller: SocketAddr, to: usi
         reset(&near);
         return;
     }
-    let Ok(far) = TcpStream::connect(&shared.targets[to]).await else {
-        return;
-    };
     for stream in [&near, &far] {
         let _an_old_kernel = stream.set_nodelay(true);
     }
