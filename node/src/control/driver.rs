@@ -187,6 +187,9 @@ impl Driver {
                 Some(ask) = self.asks.recv() => self.handle_ask(ask),
                 () = tokio::time::sleep(wait) => {}
             }
+            // Leases are measured by what is committed, also where this node's own apply lags. At least each
+            // renewal comes through here, so it is looked at some times within `stall_after`.
+            self.control.handle_committed(self.parts.raft.committed());
             self.control.handle_tick(clock::now());
         }
     }

@@ -40,6 +40,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(2);
 /// Without a lease nothing is sent; it is looked at again after this, as is a shard that wants no more.
 const HELD_PAUSE: Duration = Duration::from_millis(10);
 
+/// An ack waits so long for content to ride on; the peer keeps what it acknowledges meanwhile.
+const ACK_PAUSE: Duration = Duration::from_millis(5);
+
 /// A stream that the peer opened, with its hello.
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -251,6 +254,9 @@ impl LinkTask {
                     return End::Replaced;
                 }
                 () = tokio::time::sleep(HELD_PAUSE), if is_held || is_full => {}
+                () = tokio::time::sleep(ACK_PAUSE), if waiting.is_none() && self.link.needs_ack() => {
+                    self.link.force_ack();
+                }
             }
         }
     }

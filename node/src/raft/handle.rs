@@ -207,6 +207,13 @@ impl Handle {
         self.status().members
     }
 
+    /// The last entry that this node knows to be committed.
+    pub fn committed(&self) -> Index {
+        let metrics = self.shared.raft.metrics();
+        let committed = metrics.borrow_watched().local_committed;
+        Index(committed.map_or(0, |id| id.index))
+    }
+
     /// Where a member is reached.
     pub fn endpoint(&self, node: NodeId) -> Option<Endpoint> {
         let member = self

@@ -35,8 +35,11 @@ pub struct Link {
     received: u64,
     report: Index,
     peer_report: Index,
-    /// The peer has not been told all of `received` and `report`.
+    /// The peer waits to be told `received` or `report` at once.
     owes_frame: bool,
+    /// What was received since the peer was last told; it rides on the next frame with content.
+    owed_frames: usize,
+    owed_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +55,10 @@ impl Content {
 }
 
 const TOKEN_BYTES: usize = 8;
+/// An ack that rides on no content goes alone after an eighth of the peer's window: content mostly goes both ways,
+/// and a frame for each ack would be a third of all frames.
+const ACK_FRAMES: usize = LINK_WINDOW_FRAMES / 8;
+const ACK_BYTES: usize = LINK_WINDOW_BYTES / 8;
 
 /// What a frame brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,6 +133,8 @@ impl Link {
             report: Index(0),
             peer_report: Index(0),
             owes_frame: false,
+            owed_frames: 0,
+            owed_bytes: 0,
         }
     }
 
@@ -177,10 +186,14 @@ impl Link {
         self.received + 1
     }
 
-    /// Whether the peer waits to be told an ack or a report: [`Link::poll_frame`] then has a frame, with or
-    /// without content.
+    /// Whether the peer has not been told all that was received, or the newest report.
     pub fn needs_ack(&self) -> bool {
-        self.owes_frame
+        self.owes_frame || self.owed_frames > 0
+    }
+
+    /// Lets what is owed go with the next frame, content or not: nothing came for a while that it could ride on.
+    pub fn force_ack(&mut self) {
+        self.owes_frame |= self.owed_frames > 0;
     }
 
     /// A stream stands, new or again; the peer's hello said what it expects, and sending goes on from there.
@@ -214,7 +227,7 @@ impl Link {
                 self.sent += 1;
                 (self.acked + self.sent as u64, content.clone())
             }
-            None if self.owes_frame => (
+            None if self.is_ack_due() => (
                 0,
                 Content {
                     batch: Arc::default(),
@@ -224,6 +237,8 @@ impl Link {
             None => return None,
         };
         self.owes_frame = false;
+        self.owed_frames = 0;
+        self.owed_bytes = 0;
         Some(Frame {
             from: self.me,
             to: self.peer,
@@ -264,15 +279,21 @@ impl Link {
         if frame.sequence == 0 {
             return Ok(Received::Nothing);
         }
-        self.owes_frame = true;
         if frame.sequence < self.expects() {
+            self.owes_frame = true;
             return Ok(Received::Duplicate);
         }
         self.received += 1;
+        self.owed_frames += 1;
+        self.owed_bytes += frame.batch.as_bytes().len() + TOKEN_BYTES * frame.taken.len();
         Ok(Received::New(
             Arc::unwrap_or_clone(frame.batch),
             frame.taken.to_vec(),
         ))
+    }
+
+    fn is_ack_due(&self) -> bool {
+        self.owes_frame || self.owed_frames >= ACK_FRAMES || self.owed_bytes >= ACK_BYTES
     }
 
     fn enqueue(&mut self, batch: Batch, taken: Vec<Token>) {

@@ -155,6 +155,33 @@ fn a_gap_an_ack_of_the_unsent_and_a_resume_of_the_forgotten_are_errors() {
 }
 
 #[test]
+fn an_ack_rides_on_content_or_goes_alone_after_an_eighth_of_the_window() {
+    let (mut a, mut b) = (Link::new(A, B), Link::new(B, A));
+    let send = |a: &mut Link, b: &mut Link, n: u64| {
+        a.push(batch(n, 8), &[]);
+        b.handle_frame(a.poll_frame().unwrap()).unwrap();
+    };
+    send(&mut a, &mut b, 0);
+    assert_eq!((b.poll_frame(), b.needs_ack()), (None, true));
+    b.push(Batch::default(), &tokens(0..1));
+    assert_eq!(b.poll_frame().unwrap().ack, 1);
+    assert!(!b.needs_ack());
+    for n in 1..LINK_WINDOW_FRAMES as u64 / 8 {
+        send(&mut a, &mut b, n);
+        assert_eq!(b.poll_frame(), None);
+    }
+    send(&mut a, &mut b, 99);
+    let ack = b.poll_frame().unwrap();
+    assert_eq!(
+        (ack.sequence, ack.ack),
+        (0, LINK_WINDOW_FRAMES as u64 / 8 + 1)
+    );
+    send(&mut a, &mut b, 100);
+    b.force_ack();
+    assert!(b.poll_frame().is_some() && b.poll_frame().is_none());
+}
+
+#[test]
 fn a_report_goes_out_at_once_on_an_idle_link_and_never_falls() {
     let (mut a, mut b) = (Link::new(A, B), Link::new(B, A));
     assert_eq!(a.poll_frame(), None);
@@ -222,7 +249,11 @@ impl End {
     }
 
     fn send(&mut self, to: &mut Self) {
-        if let Some(frame) = self.link.poll_frame() {
+        let frame = self.link.poll_frame().or_else(|| {
+            self.link.force_ack();
+            self.link.poll_frame()
+        });
+        if let Some(frame) = frame {
             let mut bytes = Vec::new();
             frame.encode(&mut bytes);
             to.inbound.push_back(bytes);
