@@ -25,6 +25,7 @@ use crate::{
     raft::{self, NodeFile, Settings},
     random,
     shards::{self, Shards, peer_queue::PeerQueues},
+    store,
     tasks::{Kind, Tasks},
     telemetry, tls,
 };
@@ -443,6 +444,7 @@ fn install_metrics() -> Result<PrometheusHandle, Error> {
     listener::metrics::describe();
     raft::metrics::describe_metrics();
     shards::metrics::describe();
+    store::metrics::describe_metrics();
     tls::metrics::describe();
     telemetry::describe_process();
     Ok(handle)

@@ -64,13 +64,15 @@ async fn until_ready(folder: &Folder, children: &mut Children) -> Result<(), Err
     let deadline = Instant::now() + READY_WITHIN;
     for index in 0..folder.secrets.nodes {
         loop {
-            if local::status(&folder.node(index))
+            let ready = local::status(&folder.node(index))
                 .await
-                .is_ok_and(|status| status.ready)
-            {
+                .is_ok_and(|status| status.ready);
+            children.check_alive()?;
+            // The answer may be that of an earlier process, on whose folder this child cannot start.
+            let holder = app::DataLock::holder(&folder.node(index));
+            if ready && holder == children.pids().get(usize::from(index)).copied() {
                 break;
             }
-            children.check_alive()?;
             if Instant::now() > deadline {
                 return Err(Error::NotReady {
                     after: READY_WITHIN,
