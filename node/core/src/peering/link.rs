@@ -39,7 +39,6 @@ pub struct Link {
     owes_frame: bool,
     /// What was received since the peer was last told; it rides on the next frame with content.
     owed_frames: usize,
-    owed_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -55,10 +54,14 @@ impl Content {
 }
 
 const TOKEN_BYTES: usize = 8;
-/// An ack that rides on no content goes alone after an eighth of the peer's window: content mostly goes both ways,
-/// and a frame for each ack would be a third of all frames.
-const ACK_FRAMES: usize = LINK_WINDOW_FRAMES / 8;
-const ACK_BYTES: usize = LINK_WINDOW_BYTES / 8;
+/// With so many frames unacknowledged, content below [`SMALL_BYTES`] waits for an ack and is joined meanwhile. An
+/// idle or slow link sends at once; a busy one sends fewer and larger frames, whose cost is mostly by the frame.
+const FRAMES_AHEAD: usize = 4;
+/// From this size on a frame costs by its bytes.
+const SMALL_BYTES: usize = 16 * 1024;
+/// An ack that has no content to ride on goes alone after so many frames: half of [`FRAMES_AHEAD`], so that what
+/// waits at the peer never waits for a pause of this side.
+const ACK_FRAMES: usize = FRAMES_AHEAD / 2;
 
 /// What a frame brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,7 +137,6 @@ impl Link {
             peer_report: Index(0),
             owes_frame: false,
             owed_frames: 0,
-            owed_bytes: 0,
         }
     }
 
@@ -238,7 +240,6 @@ impl Link {
         };
         self.owes_frame = false;
         self.owed_frames = 0;
-        self.owed_bytes = 0;
         Some(Frame {
             from: self.me,
             to: self.peer,
@@ -285,7 +286,6 @@ impl Link {
         }
         self.received += 1;
         self.owed_frames += 1;
-        self.owed_bytes += frame.batch.as_bytes().len() + TOKEN_BYTES * frame.taken.len();
         Ok(Received::New(
             Arc::unwrap_or_clone(frame.batch),
             frame.taken.to_vec(),
@@ -293,7 +293,7 @@ impl Link {
     }
 
     fn is_ack_due(&self) -> bool {
-        self.owes_frame || self.owed_frames >= ACK_FRAMES || self.owed_bytes >= ACK_BYTES
+        self.owes_frame || self.owed_frames >= ACK_FRAMES
     }
 
     fn enqueue(&mut self, batch: Batch, taken: Vec<Token>) {
@@ -313,6 +313,9 @@ impl Link {
         let Some(first) = self.queue.front() else {
             return;
         };
+        if self.window.len() >= FRAMES_AHEAD && self.queued_bytes < SMALL_BYTES {
+            return;
+        }
         let full = self.window.len() >= LINK_WINDOW_FRAMES
             || self.window_bytes + first.bytes() > LINK_WINDOW_BYTES;
         if full && !self.window.is_empty() {
