@@ -208,7 +208,7 @@ impl Hub {
 
     fn start(&mut self, me: Incarnation, peer: Peer) {
         if let Some(queue) = self.shared.queues.get(peer.slot) {
-            queue.end_before(peer.incarnation);
+            queue.begin(peer.incarnation);
         }
         let (accepted_in, accepted) = mpsc::channel(1);
         let stop = self.tasks.stop().child_token();

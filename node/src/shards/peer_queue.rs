@@ -104,6 +104,14 @@ impl PeerQueue {
         self.unsent.store(bytes, Ordering::Relaxed);
     }
 
+    /// A link to this incarnation begins. It may be one whose earlier link ended with a life of this node: then
+    /// what is for it is taken again.
+    pub fn begin(&self, with: Incarnation) {
+        self.end_before(with);
+        let _items = self.lock();
+        self.floor.store(with.0.0, Ordering::Relaxed);
+    }
+
     /// From now on nothing older than `oldest` is taken; what waits for it is dropped.
     pub fn end_before(&self, oldest: Incarnation) {
         let mut items = self.lock();
@@ -187,6 +195,17 @@ mod tests {
         assert_eq!(queue.queued_bytes(), 8);
         assert_eq!(taken(&queue, 3), [30]);
         assert_eq!(queue.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn a_link_that_begins_again_after_a_life_of_this_node_takes_again() {
+        let queue = PeerQueue::default();
+        push(&queue, 1, 10);
+        queue.end_before(life(2));
+        push(&queue, 1, 11);
+        queue.begin(life(1));
+        push(&queue, 1, 12);
+        assert_eq!(taken(&queue, 1), [12]);
     }
 
     #[test]
