@@ -81,7 +81,6 @@ fn limits(rng: &mut Rng) -> Limits {
         hard_bytes: 128 * 1024,
         slow_consumer_timeout: Duration::from_secs(*rng.pick(&[3, 10])),
         max_subscriptions: 24,
-        max_keep_alive: Duration::from_secs(6),
         read_budget: 1024,
     }
 }

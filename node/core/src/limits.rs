@@ -54,8 +54,6 @@ pub struct Limits {
     pub slow_consumer_timeout: Duration,
     /// Subscriptions of one session; a SUBSCRIBE above it is answered 0x80.
     pub max_subscriptions: usize,
-    /// Keep-alive 0 and longer ones are watched as if the client had asked for this.
-    pub max_keep_alive: Duration,
     /// Bytes read from one socket in one round.
     pub read_budget: usize,
 }
@@ -72,7 +70,6 @@ impl Default for Limits {
             hard_bytes: 64 * 1024 * 1024,
             slow_consumer_timeout: Duration::from_secs(10),
             max_subscriptions: 1_000,
-            max_keep_alive: Duration::from_secs(300),
             read_budget: 64 * 1024,
         }
     }

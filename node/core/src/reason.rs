@@ -31,11 +31,13 @@ pub enum Close {
     NoQuorum,
     /// A packet that this version does not serve yet (QoS 2 publishes).
     Unsupported,
+    /// The node's lanes to the replicated log were full.
+    Overload,
 }
 
 impl Close {
     /// All reasons, for counters that start at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientDisconnect,
         Self::KeepAliveTimeout,
         Self::Takeover,
@@ -49,6 +51,7 @@ impl Close {
         Self::IoError,
         Self::NoQuorum,
         Self::Unsupported,
+        Self::Overload,
     ];
 
     /// The label in metrics and logs.
@@ -67,6 +70,7 @@ impl Close {
             Self::IoError => "io_error",
             Self::NoQuorum => "no_quorum",
             Self::Unsupported => "unsupported",
+            Self::Overload => "overload",
         }
     }
 

@@ -91,6 +91,14 @@ impl Config {
                 &seed.name,
             )?;
         }
+        if let Some(name) = &self.node.name {
+            rule(
+                cluster.seeds.iter().any(|seed| seed.name == *name),
+                "node.name",
+                "must be the name of one of cluster.seeds",
+                &format!("{name:?}"),
+            )?;
+        }
         let expect = cluster.bootstrap_expect.unwrap_or(cluster.seeds.len());
         rule(
             (1..=cluster.seeds.len()).contains(&expect),

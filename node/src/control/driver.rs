@@ -40,6 +40,8 @@ const RESULTS: usize = 256;
 /// Inputs of one kind handled in one go before others get their turn.
 const RUN: usize = 256;
 
+/// Runs of applied entries handled in one go; each is up to 64 entries of 512 commands.
+const APPLIED_RUNS: usize = 8;
 /// A shard with a full mailbox is looked at again after this.
 const CONGESTED_PAUSE: Duration = Duration::from_millis(2);
 
@@ -60,6 +62,13 @@ pub struct Parts {
     pub tasks: Tasks,
     /// … on this runtime.
     pub runtime: runtime::Handle,
+}
+
+/// A room that control cannot go on without is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{room} has ended")]
+pub struct Ended {
+    room: &'static str,
 }
 
 /// Owns core's control and its channels.
@@ -132,7 +141,7 @@ impl Driver {
     }
 
     /// Runs until the channels of the node's other rooms are closed.
-    pub async fn run(mut self) -> Result<(), std::convert::Infallible> {
+    pub async fn run(mut self) -> Result<(), Ended> {
         let leadership = self.parts.inbox.leadership.borrow_and_update().clone();
         self.control
             .handle_leadership(clock::now(), leadership.leads, leadership.term);
@@ -150,15 +159,15 @@ impl Driver {
             let mut applied = Vec::new();
             let mut requests = Vec::new();
             let mut peers = Vec::new();
+            // No branch is preferred: whichever is always ready would starve renewals, reports or a drain.
             tokio::select! {
-                biased;
-                count = inbox.applied.recv_many(&mut applied, RUN), if has_room => {
-                    if count == 0 { return Ok(()) }
+                count = inbox.applied.recv_many(&mut applied, APPLIED_RUNS), if has_room => {
+                    if count == 0 { return self.ended("the consensus") }
                     self.handle_applied(applied);
                 }
                 Some(result) = self.results.recv() => self.handle_result(result),
                 changed = inbox.leadership.changed() => {
-                    if changed.is_err() { return Ok(()) }
+                    if changed.is_err() { return self.ended("the consensus") }
                     let now = inbox.leadership.borrow_and_update().clone();
                     self.control.handle_leadership(clock::now(), now.leads, now.term);
                 }
@@ -168,14 +177,14 @@ impl Driver {
                     self.control.handle_renewal(clock::now(), name, renewal);
                 }
                 count = inbox.requests.recv_many(&mut requests, RUN), if !inbox.requests.is_closed() => {
-                    if count == 0 { return Ok(()) }
+                    if count == 0 { return self.ended("a shard") }
                     let now = clock::now();
                     for (shard, request) in requests {
                         self.control.handle_request(now, shard, request);
                     }
                 }
                 count = inbox.peers.recv_many(&mut peers, RUN) => {
-                    if count == 0 { return Ok(()) }
+                    if count == 0 { return self.ended("the owner of the links") }
                     for event in peers {
                         self.handle_peer(event);
                     }
@@ -191,6 +200,15 @@ impl Driver {
             // renewal comes through here, so it is looked at some times within `stall_after`.
             self.control.handle_committed(self.parts.raft.committed());
             self.control.handle_tick(clock::now());
+        }
+    }
+
+    /// A closed channel is the end of its room: expected when the node stops, a failure at any other time.
+    fn ended(&self, room: &'static str) -> Result<(), Ended> {
+        if self.parts.tasks.stop().is_cancelled() {
+            Ok(())
+        } else {
+            Err(Ended { room })
         }
     }
 

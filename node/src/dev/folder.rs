@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use std::{
 use rustix::fs::FlockOperation;
 
 use crate::{
+    app,
     certificates::Authority,
     config::{
         Admin, Cluster, Config, Limits, Listener, Listeners, Log, Node, ProxyProtocol, Seed, Timing,
@@ -90,10 +92,41 @@ impl Folder {
         let _lock = lock(&self.path)?;
         let ca_file = self.path.join("ca.crt").display().to_string();
         let manifest = Manifest::new(ca_file, &self.secrets, pids);
-        let path = self.path.join("dev.json");
-        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
-        write_secret_file(&path, &(text + "\n")).map_err(|source| Error::File { path, source })?;
+        self.replace_manifest(&manifest)?;
         Ok(manifest)
+    }
+
+    /// As [`Folder::write_manifest`], with the processes that hold the nodes' data folders.
+    pub(super) fn write_manifest_of_running(&self) -> Result<(), Error> {
+        let pids: Vec<u32> = (0..self.secrets.nodes)
+            .map(|index| app::DataLock::holder(&self.node(index)).unwrap_or_default())
+            .collect();
+        self.write_manifest(&pids).map(|_| ())
+    }
+
+    /// Enters the process of one node into `dev.json`; whether there is such a file.
+    pub(super) fn enter_pid(&self, index: u16, pid: u32) -> Result<bool, Error> {
+        let _lock = lock(&self.path)?;
+        let path = self.path.join("dev.json");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            read => read.map_err(|source| Error::File { path, source })?,
+        };
+        // A file that is not ours to read is written anew, like one that is missing.
+        let Ok(mut manifest) = serde_json::from_str::<Manifest>(&text) else {
+            return Ok(false);
+        };
+        if let Some(node) = manifest.nodes.get_mut(usize::from(index)) {
+            node.pid = pid;
+        }
+        self.replace_manifest(&manifest)?;
+        Ok(true)
+    }
+
+    fn replace_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        let path = self.path.join("dev.json");
+        let text = serde_json::to_string_pretty(manifest).unwrap_or_default();
+        write_secret_file(&path, &(text + "\n")).map_err(|source| Error::File { path, source })
     }
 
     fn prepare_node(&self, authority: &Authority, index: u16) -> Result<(), Error> {

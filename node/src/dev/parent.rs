@@ -90,7 +90,7 @@ pub(super) fn run_one(folder: Folder, index: u16) -> Result<(), Error> {
     std::thread::Builder::new()
         .name("dev-manifest".into())
         .spawn(move || {
-            if let Err(error) = update_manifest(&folder) {
+            if let Err(error) = update_manifest(&folder, index) {
                 tracing::warn!(%error, "dev.json was not updated");
             }
         })
@@ -98,27 +98,37 @@ pub(super) fn run_one(folder: Folder, index: u16) -> Result<(), Error> {
     Ok(app::run(config, app::Options::default())?)
 }
 
-fn update_manifest(folder: &Folder) -> Result<(), Error> {
+/// Enters this process as node `index` as soon as it answers; a file that was deleted is written anew once all
+/// nodes are ready.
+fn update_manifest(folder: &Folder, index: u16) -> Result<(), Error> {
     runtime()?.block_on(async {
         let deadline = Instant::now() + READY_WITHIN;
-        for index in 0..folder.secrets.nodes {
-            while !local::status(&folder.node(index))
+        while local::status(&folder.node(index)).await.is_err() {
+            if Instant::now() > deadline {
+                return Err(Error::NotReady {
+                    after: READY_WITHIN,
+                });
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        if folder.enter_pid(index, std::process::id())? {
+            return Ok(());
+        }
+        for other in 0..folder.secrets.nodes {
+            while !local::status(&folder.node(other))
                 .await
                 .is_ok_and(|status| status.ready)
             {
                 if Instant::now() > deadline {
-                    // Another node is down for good; its old process ID in the file stays.
-                    break;
+                    return Err(Error::NotReady {
+                        after: READY_WITHIN,
+                    });
                 }
                 sleep(Duration::from_millis(50)).await;
             }
         }
         local::seed_any(&folder.path, &folder.secrets.seed()).await?;
-        let pids: Vec<u32> = (0..folder.secrets.nodes)
-            .map(|index| app::DataLock::holder(&folder.node(index)).unwrap_or_default())
-            .collect();
-        folder.write_manifest(&pids)?;
-        Ok(())
+        folder.write_manifest_of_running()
     })
 }
 

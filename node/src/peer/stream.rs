@@ -105,6 +105,7 @@ impl LinkTask {
             tracing::debug!(peer = %self.peer.node, reason = %end, "link is down");
             if let End::Broken(what) = end {
                 tracing::error!(peer = %self.peer.node, what, "the peer breaks the rules of the link");
+                tokio::time::sleep(LONGEST_PAUSE).await;
             }
             self.say(LinkState::Reset).await;
         }

@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) blocked: bool,
     /// The peer has ended its side: edge-triggered, so everything must be read until the end shows.
     pub(super) read_closed: bool,
+    /// The peer has closed its side of TLS while packets of it still wait to be handled.
+    pub(super) peer_ended: bool,
     /// It is on the list of those that close when their output has left.
     pub(super) lingering: bool,
     /// Something was sent after the hand-over.

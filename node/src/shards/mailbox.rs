@@ -67,10 +67,11 @@ impl Mailbox {
     pub(super) fn push(&self, item: Item) {
         let bytes = size(&item);
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        items.push(item);
-        drop(items);
+        // Before the item can be taken: the counters must never fall below zero.
         self.count.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        items.push(item);
+        drop(items);
         // SeqCst on both sides: either the shard sees the item when it looks after setting the flag, or this
         // sees the flag.
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
@@ -124,6 +125,7 @@ fn size(item: &Item) -> usize {
     match item {
         Item::Batch(_, batch) => batch.as_bytes().len(),
         Item::Taken(_, tokens) => tokens.len() * size_of::<Token>(),
+        Item::Event(Event::Deliver(delivery)) => delivery.payload.len(),
         Item::Login(_) | Item::Event(_) | Item::Stop => 0,
     }
 }

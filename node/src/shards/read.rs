@@ -112,6 +112,9 @@ fn look(
     if !core.wants_input(slot) {
         return (Look::Paused, 0);
     }
+    if conn.state.peer_ended {
+        return (Look::Lost(Close::IoError), 0);
+    }
     let held = match (&conn.tls, &conn.rest) {
         (Some(_), Some(rest)) => {
             scratch.read[..rest.cipher.len()].copy_from_slice(&rest.cipher);
@@ -140,7 +143,11 @@ fn look(
         feed_plain(core, conn, now, slot, &scratch.read[..filled]);
         false
     };
-    let look = if ended {
+    let look = if ended && !core.wants_input(slot) && core.closing(slot).is_none() {
+        // It is held back: what it sent before its end, a DISCONNECT perhaps, is handled first.
+        conn.state.peer_ended = true;
+        Look::Paused
+    } else if ended {
         Look::Lost(Close::IoError)
     } else if filled == scratch.read.len() {
         Look::More

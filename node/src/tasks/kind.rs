@@ -29,6 +29,8 @@ pub enum Kind {
     Raft,
     /// The server that other nodes talk to.
     PeerServer,
+    /// The owner of all links.
+    Links,
     /// One link to one peer: it is made anew when it fails.
     PeerLink,
     /// Accepts connections of one address.
@@ -55,6 +57,7 @@ impl Kind {
             Self::Control => "control",
             Self::Raft => "raft",
             Self::PeerServer => "peer-server",
+            Self::Links => "links",
             Self::PeerLink => "peer-link",
             Self::Acceptor => "acceptor",
             Self::Login => "login",
@@ -70,7 +73,9 @@ impl Kind {
     pub fn on_stop(self) -> OnStop {
         match self {
             Self::Shard | Self::Control | Self::Raft | Self::PasswordHash => OnStop::Finish,
-            Self::PeerServer | Self::PeerLink | Self::Acceptor | Self::Login => OnStop::Abort,
+            Self::PeerServer | Self::Links | Self::PeerLink | Self::Acceptor | Self::Login => {
+                OnStop::Abort
+            }
             Self::Admin | Self::LocalSocket | Self::Request | Self::Watch => OnStop::Abort,
         }
     }
@@ -78,7 +83,9 @@ impl Kind {
     /// What its failure does to the node. A panic of a critical kind always stops the node.
     pub fn on_failure(self) -> OnFailure {
         match self {
-            Self::Shard | Self::Control | Self::Raft | Self::PeerServer => OnFailure::StopNode,
+            Self::Shard | Self::Control | Self::Raft | Self::PeerServer | Self::Links => {
+                OnFailure::StopNode
+            }
             // Without them nobody can log in, or nobody can see the node: running on would hide that.
             Self::Acceptor | Self::PasswordHash | Self::Admin => OnFailure::StopNode,
             Self::PeerLink | Self::Login | Self::LocalSocket => OnFailure::Log,

@@ -121,7 +121,9 @@ impl Subscribes {
         } else {
             Read::Awaited(reads.want())
         };
-        if matches!(read, Read::ByInterest) {
+        // One that still misses an interest is looked at when that is added: a storm must not make each SUBSCRIBE
+        // look at all that wait.
+        if matches!(read, Read::ByInterest) && missing.is_empty() {
             self.seen = None;
         }
         let waiting = Waiting {

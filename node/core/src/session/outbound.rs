@@ -12,7 +12,7 @@ use crate::{
     codec::{self, PacketId, PublishHead, QoS},
     limits::{COPY_BYTES, Limits},
     session::{OutBuf, Pool},
-    stored::View,
+    stored::{Step, View},
     topic::TopicName,
 };
 
@@ -61,6 +61,10 @@ enum Waiting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delivered(pub [u64; 2]);
 
+/// Stored values that one pump looks at without a match: some tens of microseconds. A filter that matches few of
+/// many goes on in the next round, so that no client can hold a shard up.
+const SCAN_BUDGET: usize = 1_000;
+
 /// The way to one client.
 ///
 /// - What is in `queue` comes after all of `out`.
@@ -72,6 +76,8 @@ pub struct Outbound {
     queued_bytes: usize,
     unacked: VecDeque<PacketId>,
     next: PacketId,
+    /// The last pump spent its budget on values that did not match: it is to be called again.
+    is_scanning: bool,
 }
 
 impl Default for Outbound {
@@ -82,6 +88,7 @@ impl Default for Outbound {
             queued_bytes: 0,
             unacked: VecDeque::new(),
             next: PacketId::MIN,
+            is_scanning: false,
         }
     }
 }
@@ -180,9 +187,16 @@ impl Outbound {
         true
     }
 
+    /// Whether the last pump stopped in the middle of a view for the sake of others.
+    pub fn is_scanning(&self) -> bool {
+        self.is_scanning
+    }
+
     /// Moves what waits into the write buffer, as far as that and the send window allow.
     pub fn pump(&mut self, limits: &Limits, pool: &mut Pool) -> Delivered {
         let mut delivered = Delivered::default();
+        let mut budget = SCAN_BUDGET;
+        self.is_scanning = false;
         while self.out.len() < PUMP_BYTES {
             let qos = match self.queue.pop_front() {
                 None => break,
@@ -191,11 +205,20 @@ impl Outbound {
                     id_at,
                     payload,
                 }) => self.pump_packet(head, id_at, payload, limits, pool),
-                Some(Waiting::Values(cursor)) => match self.pump_value(cursor, limits, pool) {
-                    Pumped::Exhausted => continue,
-                    Pumped::Wrote(qos) => Some(qos),
-                    Pumped::Full => None,
-                },
+                Some(Waiting::Values(cursor)) => {
+                    match self.pump_value(cursor, budget, limits, pool) {
+                        Pumped::Exhausted(left) => {
+                            budget = left;
+                            continue;
+                        }
+                        Pumped::Later => {
+                            self.is_scanning = true;
+                            None
+                        }
+                        Pumped::Wrote(qos) => Some(qos),
+                        Pumped::Full => None,
+                    }
+                }
             };
             match qos {
                 Some(qos) => delivered.0[usize::from(qos != QoS::AtMostOnce)] += 1,
@@ -248,9 +271,27 @@ impl Outbound {
         None
     }
 
-    fn pump_value(&mut self, mut cursor: Box<Cursor>, limits: &Limits, pool: &mut Pool) -> Pumped {
-        let Some((topic, value)) = cursor.view.next_after(cursor.after.as_ref()) else {
-            return Pumped::Exhausted;
+    fn pump_value(
+        &mut self,
+        mut cursor: Box<Cursor>,
+        budget: usize,
+        limits: &Limits,
+        pool: &mut Pool,
+    ) -> Pumped {
+        if budget == 0 {
+            self.queue.push_front(Waiting::Values(cursor));
+            return Pumped::Later;
+        }
+        let (topic, value) = match cursor.view.step_after(cursor.after.as_ref(), budget) {
+            Step::Found(topic, value) => (topic, value),
+            Step::Later(topic) => {
+                cursor.after = Some(topic.clone());
+                self.queue.push_front(Waiting::Values(cursor));
+                return Pumped::Later;
+            }
+            // How many it looked at is not known, only that it was less than the budget. An eighth a view bounds a
+            // pump at eight budgets, and lets views without a value go on by the dozen.
+            Step::End => return Pumped::Exhausted(budget - budget.div_ceil(8)),
         };
         let qos = value.qos.min(cursor.qos).min(QoS::AtLeastOnce);
         let packet_id = if qos == QoS::AtMostOnce {
@@ -324,7 +365,10 @@ impl Outbound {
 }
 
 enum Pumped {
-    Exhausted,
+    /// With this much of the budget left.
+    Exhausted(usize),
+    /// The budget is spent.
+    Later,
     Wrote(QoS),
     Full,
 }

@@ -69,11 +69,11 @@ impl Shard {
             client_id: login.client_id,
         };
         let space = self.locals.enter(key.principal.space);
-        let keep_alive = match login.keep_alive {
-            Duration::ZERO => self.limits.max_keep_alive,
-            asked => asked.min(self.limits.max_keep_alive),
+        // Zero turns it off (section 3.1.2.10); a dead peer is then left to TCP's own keep-alive.
+        let silence = match login.keep_alive {
+            Duration::ZERO => u32::MAX,
+            asked => u32::try_from(asked.as_millis() * 3 / 2).unwrap_or(u32::MAX),
         };
-        let silence = u32::try_from(keep_alive.as_millis() * 3 / 2).unwrap_or(u32::MAX);
         let connection = Connection::new(key.clone(), space, silence, now);
         let (slot, generation) = self.connections.insert(connection);
         let conn = ConnId {

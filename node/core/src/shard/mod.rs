@@ -88,6 +88,8 @@ pub struct Shard {
     connections: Connections,
     locals: Locals,
     timers: Timers,
+    /// Slots whose stored values are to be looked through further.
+    scanning: Vec<u32>,
     /// Publishes of this shard, and messages that it passed on to siblings, whose receivers have not all answered.
     pendings: Slab<Pending>,
     /// Messages whose answer some session of this shard holds back.
@@ -139,6 +141,7 @@ impl Shard {
             connections: Connections::default(),
             locals: Locals::new(hash),
             timers: Timers::new(),
+            scanning: Vec::new(),
             pendings: Slab::default(),
             answers: Slab::default(),
             tickets: Slab::default(),
@@ -173,7 +176,7 @@ impl Shard {
     /// When [`Self::handle_tick`] has something to do; a moment that has passed if the outbox is not empty, so that
     /// what a flush or a closed socket added is not left until something else happens.
     pub fn next_deadline(&self) -> Option<Moment> {
-        if self.outbox.is_empty() {
+        if self.outbox.is_empty() && self.scanning.is_empty() {
             self.timers.next()
         } else {
             Some(Moment(0))

@@ -20,9 +20,7 @@ impl Shard {
         if bytes > 0 {
             connection.last_progress = now;
         }
-        if !connection.is_closing() {
-            self.pump(now, slot);
-        }
+        self.pump(now, slot);
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.outbound.out().release(&mut self.pool);
         }
@@ -34,7 +32,13 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
+        if connection.is_closing() {
+            return;
+        }
         let delivered = connection.outbound.pump(&self.limits, &mut self.pool);
+        if connection.outbound.is_scanning() && !self.scanning.contains(&slot) {
+            self.scanning.push(slot);
+        }
         for (qos, messages) in delivered.0.into_iter().enumerate() {
             if messages > 0 {
                 self.counters.delivered(qos, messages);

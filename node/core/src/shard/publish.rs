@@ -208,11 +208,11 @@ impl Shard {
     }
 
     fn refused(&mut self, now: Moment, slot: u32, refusal: Refusal) {
-        if refusal == Refusal::StaleEpoch {
+        match refusal {
             // The session has another owner, so there is nothing to give up.
-            self.lose(now, slot, Close::Takeover);
-        } else {
-            self.close(now, slot, Close::AuthRevoked);
+            Refusal::StaleEpoch => self.lose(now, slot, Close::Takeover),
+            Refusal::Overloaded => self.close(now, slot, Close::Overload),
+            _ => self.close(now, slot, Close::AuthRevoked),
         }
     }
 

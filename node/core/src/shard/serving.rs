@@ -108,6 +108,7 @@ impl Shard {
         self.orphans.clear();
         self.waiting_for_link.clear();
         self.doomed.clear();
+        self.scanning.clear();
         for slot in self.connections.slots() {
             self.fence_one(slot);
         }

@@ -20,6 +20,9 @@ impl Shard {
             self.look_at(now, *slot);
         }
         self.scratch.slots = due;
+        for slot in std::mem::take(&mut self.scanning) {
+            self.pump(now, slot);
+        }
         self.settle(now);
     }
 
