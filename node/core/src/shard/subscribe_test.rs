@@ -1,5 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: rights, the barrier, stored values, control's counts.
 
+use std::time::Duration;
+
 use super::test_rig::*;
 use super::*;
 use crate::codec::{QoS, SubackCode};
@@ -136,6 +138,36 @@ fn mqtt_3_3_1_6_stored_values_follow_the_suback_with_retain_1() {
         got("a/c", "3", Q1, true, Some(2)),
     ];
     assert_eq!(rig.read(conn), want);
+}
+
+#[test]
+fn a_filter_that_matches_few_of_many_values_goes_on_in_later_rounds() {
+    let mut rig = Rig::alone();
+    let conn = rig.client(broker(), "s");
+    rig.send(conn, &subscribe(1, &[("+/x", Q0)]));
+    let mut topics: Vec<String> = (0..5_000).map(|n| format!("t{n:04}/y")).collect();
+    topics.push("z/x".to_owned());
+    let values: Vec<_> = topics.iter().map(|t| (t.as_str(), "1", Q0)).collect();
+    rig.grant(vec![view("+/x", &values)]);
+    let mut got_all = rig.read(conn);
+    assert_eq!(got_all, [Got::Suback(1, vec![granted(Q0)])]);
+    let mut rounds = 0;
+    while got_all.len() < 2 {
+        rounds += 1;
+        assert!(rounds < 20, "the value never comes");
+        rig.shard.outbox().dirty.clear();
+        assert_eq!(
+            rig.shard.next_deadline(),
+            Some(Moment(0)),
+            "it goes on at once"
+        );
+        rig.pass(Duration::ZERO);
+        got_all.extend(rig.read(conn));
+    }
+    assert_eq!(got_all[1], got("z/x", "1", Q0, true, None));
+    assert!(rounds >= 2, "not all in one round");
+    rig.shard.outbox().dirty.clear();
+    assert_ne!(rig.shard.next_deadline(), Some(Moment(0)), "it is done");
 }
 
 #[test]
