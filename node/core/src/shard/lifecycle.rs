@@ -58,7 +58,8 @@ impl Shard {
         if self.draining {
             return Err(Close::Drain);
         }
-        if !self.serving {
+        // A node that was paused may hear `Serve` when the lease that it came with has run out.
+        if !self.serving || !self.may_flush(now) {
             return Err(Close::NoQuorum);
         }
         let will = login

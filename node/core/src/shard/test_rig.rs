@@ -201,6 +201,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(shards: u8, limits: Limits, table: Arc<Table>) -> Self {
         let window = lease::Window::default();
+        window.set(Moment(u64::MAX));
         let mut shard = Shard::new(ShardId(0), shards, limits, window.clone(), [1, 2]);
         let now = Moment(1_000_000);
         shard.handle_event(now, Event::Adopt(table));
