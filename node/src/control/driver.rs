@@ -82,7 +82,7 @@ pub struct Driver {
     shared: Arc<Shared>,
     drained: watch::Sender<bool>,
     grants: HashMap<u64, oneshot::Sender<bool>>,
-    answers: HashMap<u64, oneshot::Sender<Outcome>>,
+    answers: HashMap<u64, oneshot::Sender<Option<Outcome>>>,
     readers: Vec<(Index, oneshot::Sender<Arc<Replica>>)>,
     install: Option<raft::PrepareInstall>,
     next: u64,
@@ -278,6 +278,9 @@ impl Driver {
                 let name = self.name();
                 if self.control.handle_command(clock::now(), name, command) {
                     self.answers.insert(name, reply);
+                } else {
+                    // A caller that went away needs no answer.
+                    let _gone = reply.send(None);
                 }
             }
             Ask::Read { reply } => {
@@ -344,7 +347,7 @@ impl Driver {
             }
             Output::Answer { reply, outcome } => {
                 if let Some(reply) = self.answers.remove(&reply) {
-                    let _gone = reply.send(outcome);
+                    let _gone = reply.send(Some(outcome));
                 }
             }
             Output::Links { links } => self.parts.hub.set_links(links).await,

@@ -1,8 +1,11 @@
 //! What the rest of the node sees of its control.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -15,6 +18,11 @@ use mainstay_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{control::inbox::Ask, tasks::clock};
+
+/// How long a command that control does not take is offered again: a mass of clients that left at once fills the
+/// lanes for a second or two.
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(5);
+const PROPOSE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A command could not be committed: no quorum, or the node is ending its incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,12 +83,21 @@ impl Handle {
     /// # Errors
     /// If that cannot be within the time that a client is given.
     pub async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
-        let (reply, answer) = oneshot::channel();
-        self.asks
-            .send(Ask::Propose { command, reply })
-            .await
-            .map_err(|_| Unavailable)?;
-        answer.await.map_err(|_| Unavailable)
+        let deadline = clock::now() + PROPOSE_PATIENCE;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let command = command.clone();
+            self.asks
+                .send(Ask::Propose { command, reply })
+                .await
+                .map_err(|_| Unavailable)?;
+            match answer.await.map_err(|_| Unavailable)? {
+                Some(outcome) => return Ok(outcome),
+                // Not taken: the lanes are full for the moment, or the node is starting an incarnation.
+                None if clock::now() < deadline => tokio::time::sleep(PROPOSE_PAUSE).await,
+                None => return Err(Unavailable),
+            }
+        }
     }
 
     /// Waits until everything that was committed before the call is applied here, and gives that state.

@@ -39,7 +39,8 @@ pub struct Inbox {
 pub(super) enum Ask {
     Propose {
         command: Command,
-        reply: oneshot::Sender<Outcome>,
+        /// `None`: it was not taken.
+        reply: oneshot::Sender<Option<Outcome>>,
     },
     Read {
         reply: oneshot::Sender<Arc<Replica>>,
